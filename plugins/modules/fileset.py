@@ -1,0 +1,144 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring a set of files, directories and links into place, all or nothing."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fileset
+short_description: Brings a whole set of files into place in one call, all or nothing
+version_added: "0.1.0"
+description:
+  - Renders templates on the control node and writes every file, directory and link of the set in one call,
+    where C(template), C(file) and C(copy) need one or more each.
+  - With O(validate), the new files are checked in place; if the check fails, every file is put back as it was.
+options:
+  files:
+    description: The set, in the order in which it is written.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path on the host.
+        type: path
+        required: true
+      state:
+        description: What the path is to be.
+        type: str
+        choices: [file, directory, link, absent]
+        default: file
+      template:
+        description:
+          - A file below the role's C(templates) folder.
+          - C(<flaskhost_templates_dir>/<role>/<template>) replaces it; there C({% extends "<template>" %}) is the role's own.
+        type: str
+      content:
+        description: The text itself, in place of O(files[].template).
+        type: str
+      vars:
+        description: Extra variables of this template.
+        type: dict
+      each:
+        description: Makes one entry per element; C({key}) in path, target, owner and group is filled in, C(item) is a template variable.
+        type: list
+        elements: dict
+      target:
+        description: What a link points to.
+        type: str
+      owner:
+        description: Owner. Not changed for an existing directory when empty.
+        type: str
+        default: root
+      group:
+        description: Group.
+        type: str
+        default: root
+      mode:
+        description: Octal mode, quoted. Needed for files and directories.
+        type: str
+      secret:
+        description: Keeps the content out of the diff.
+        type: bool
+        default: false
+  purge:
+    description: Directories whose files match C(pattern) and are not in the set lose them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The directory.
+        type: path
+        required: true
+      pattern:
+        description: Shell pattern of file names.
+        type: str
+        default: "*"
+  validate:
+    description: Command that is run with the new files in place, without a shell; not run when nothing changes.
+    type: str
+author: ["The flaskhost founders (@flaskhost)"]
+attributes:
+  check_mode: {support: full, description: Says what would change.}
+  diff_mode: {support: full, description: Shows each file that is not secret.}
+"""
+
+EXAMPLES = r"""
+- name: Write all sites, remove what left the inventory, keep the old ones if nginx does not like the new
+  flaskhost.stack.fileset:
+    files:
+      - path: /etc/nginx/flaskhost/sites/{name}.conf
+        template: etc/nginx/flaskhost/sites/site.conf.j2
+        each: "{{ nginx_sites }}"
+        mode: "0644"
+    purge:
+      - {path: /etc/nginx/flaskhost/sites, pattern: "*.conf"}
+    validate: nginx -t
+"""
+
+RETURN = r"""
+paths:
+  description: The paths that were changed, created or removed.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            # one opaque string: contents can be secret and must reach neither the log nor the output
+            "payload": {"type": "str", "required": True, "no_log": True},
+            "validate": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    payload = json.loads(module.params["payload"])
+
+    def run(command: str) -> "tuple[int, str]":
+        code, out, err = module.run_command(command)
+        return code, (out + err).strip()
+
+    try:
+        changes = apply_fileset(
+            payload["files"], payload["purge"], validate=module.params["validate"], run=run, check=module.check_mode
+        )
+    except FilesetError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(changes),
+        paths=[change.path for change in changes],
+        diff=[change.diff() for change in changes],
+    )
+
+
+if __name__ == "__main__":
+    main()
