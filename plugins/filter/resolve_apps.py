@@ -1,0 +1,25 @@
+# Copyright: (c) 2025, flaskhost contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter flaskhost.stack.resolve_apps; documented in resolve_apps.yml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import plain
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import merged, resolve
+
+
+def resolve_apps(flask_apps: Any, vault: Any = None, host: Any = None, address: Any = "", base: Any = "") -> list[dict[str, Any]]:
+    try:
+        apps = merged(plain(flask_apps or []), plain(vault))
+        return resolve(apps, plain(host), plain(address) or "", plain(base) or "")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AnsibleFilterError(f"flask_apps cannot be resolved; flaskhost.stack.app_mistakes tells what is wrong with it: {error!r}") from error
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"resolve_apps": resolve_apps}

@@ -1,0 +1,298 @@
+# Copyright: (c) 2025, flaskhost contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what a person wrote to what roles render: every derived value of an app is computed here, once.
+
+Pure functions. Input is expected to be free of mistakes (see _app_check).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import (
+    DATABASE_PORTS,
+    DATABASE_SCHEMES,
+    DRIVER_PACKAGES,
+    LOCAL_ADDRESSES,
+    ROOT,
+    SERVER_PACKAGES,
+    plain_default,
+)
+
+WORKER_MIB = 128  # a Flask app with SQLAlchemy takes 60 to 120 MiB a worker
+WORKERS_MOST = 8
+CERTIFICATES = "/etc/ssl/flaskhost"
+
+
+class ResolveError(ValueError):
+    """An app that cannot be resolved; the text says which and why."""
+
+
+def merged(apps: Iterable[Mapping[str, Any]], vault: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The apps with the entry of vault_flask_apps of the same name merged in, deeply; the vault wins."""
+    return [_merge(app, (vault or {}).get(app["name"]) or {}) for app in apps]
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(low)
+    for name, value in high.items():
+        old = result.get(name)
+        result[name] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def present(apps: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The apps that are to be on the host."""
+    return [app for app in apps if app.get("state", "present") != "absent"]
+
+
+def worker_count(memory_mb: int, cpus: int, apps: int) -> int:
+    """What `workers: auto` means: 2 per processor and one more, as far as half of the memory goes, 8 at most."""
+    by_memory = memory_mb // 2 // max(apps, 1) // WORKER_MIB
+    return max(1, min(2 * cpus + 1, by_memory, WORKERS_MOST))
+
+
+def resolve(
+    apps: Iterable[Mapping[str, Any]],
+    host: Mapping[str, Any] | None = None,
+    address: str = "",
+    base: str = "",
+) -> list[dict[str, Any]]:
+    """The resolved apps of one host, without the absent ones and without any secret.
+
+    host: {memory_mb, cpus} of the host; 1024 MiB and 1 processor where unknown.
+    address: how people reach the host when an app has no domain.
+    base: the directory that relative paths of the control node start from (that of the inventory).
+    """
+    wanted = present(apps)
+    facts = host or {}
+    auto = worker_count(int(facts.get("memory_mb") or 1024), int(facts.get("cpus") or 1), len(wanted))
+    return [_resolve_app(app, auto, address, base) for app in wanted]
+
+
+def _resolve_app(app: Mapping[str, Any], auto: int, address: str, base: str) -> dict[str, Any]:
+    name = app["name"]
+    workers = _get(app, "workers")
+    server = _get(app, "server")
+    paths = _paths(name)
+    database = _database(app, paths["shared"])
+    tls = _tls(app, base)
+    domains = [str(domain) for domain in _get(app, "domains")]
+    return {
+        "name": name,
+        "user": name,
+        "group": name,
+        "paths": paths,
+        "source": _source(app["source"], base),
+        "wsgi": app["wsgi"],
+        "server": server,
+        "workers": auto if workers == "auto" else workers,
+        "threads": _get(app, "threads"),
+        "timeout": _get(app, "timeout"),
+        "domains": domains,
+        "url": _url(domains[0] if domains else address, tls["mode"]),
+        "tls": tls,
+        "database": database,
+        "python": {
+            "requirements": _get(app, "python.requirements"),
+            "packages": _packages(_get(app, "python.packages"), database["engine"], server),
+        },
+        "build": list(_get(app, "build")),
+        "migrate": list(_get(app, "migrate")),
+        "processes": {process: command for process, command in _get(app, "processes").items() if process != "web"},
+        "static": [
+            {
+                "url": item["url"].rstrip("/"),
+                "path": item["path"].rstrip("/"),
+                "expires": item.get("expires", plain_default("static[].expires")),
+            }
+            for item in _get(app, "static")
+        ],
+        "shared": {
+            "dirs": [path.rstrip("/") for path in _get(app, "shared.dirs")],
+            "files": list(_get(app, "shared.files")),
+        },
+        "healthcheck": {key: _get(app, f"healthcheck.{key}") for key in ("path", "status", "timeout")},
+        "keep_releases": _get(app, "keep_releases"),
+        "max_body": str(_get(app, "max_body")),
+    }
+
+
+def _get(app: Mapping[str, Any], path: str) -> Any:
+    """The value a person gave at a dotted path, else the default of the schema."""
+    value: Any = app
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+        if value is None:
+            return plain_default(path)
+    return value
+
+
+def _paths(name: str) -> dict[str, str]:
+    root = f"{ROOT}/{name}"
+    inside = ("releases", "venvs", "shared", "current", "cache", "environments")
+    return {
+        "root": root,
+        "repo": f"{root}/repo.git",
+        **{part: f"{root}/{part}" for part in inside},
+        "lock": f"{root}/deploy.lock",
+        "run": f"/run/{name}",
+        "log": f"/var/log/{name}",
+    }
+
+
+def control_path(path: str, base: str) -> str:
+    """A path of the control node made absolute: `~` expanded, relative ones from the directory of the inventory."""
+    return os.path.abspath(os.path.join(base or os.curdir, os.path.expanduser(path)))
+
+
+def _source(source: Mapping[str, Any], base: str) -> dict[str, str]:
+    subdir = (source.get("subdir") or "").rstrip("/")
+    if source.get("path"):
+        return {"kind": "path", "path": control_path(source["path"], base), "version": "", "subdir": subdir}
+    return {"kind": "git", "git": source["git"], "version": str(source.get("version") or "HEAD"), "subdir": subdir}
+
+
+def _url(name: str, mode: str) -> str:
+    scheme = "http" if mode == "none" else "https"
+    return f"{scheme}://[{name}]" if ":" in name else f"{scheme}://{name or 'localhost'}"
+
+
+def _tls(app: Mapping[str, Any], base: str) -> dict[str, str]:
+    mode = _get(app, "tls.mode")
+    result = {"mode": mode, "certificate": "", "key": "", "source_certificate": "", "source_key": ""}
+    if mode != "none":
+        result["certificate"] = f"{CERTIFICATES}/{app['name']}.pem"
+        result["key"] = f"{CERTIFICATES}/{app['name']}.key"
+    if mode == "provided":
+        result["source_certificate"] = control_path(_get(app, "tls.certificate"), base)
+        result["source_key"] = control_path(_get(app, "tls.key"), base)
+    return result
+
+
+def database_of(app: Mapping[str, Any]) -> dict[str, Any]:
+    """Engine, name, user, host, port and path of an app's database; what an engine does not have is empty."""
+    return _database(app, _paths(app["name"])["shared"])
+
+
+def _database(app: Mapping[str, Any], shared: str) -> dict[str, Any]:
+    engine = _get(app, "database.engine")
+    result: dict[str, Any] = {"engine": engine, "name": "", "user": "", "host": "", "port": 0, "path": ""}
+    if engine == "sqlite":
+        result["path"] = f"{shared}/{app['name']}.sqlite3"
+    elif engine != "none":
+        identifier = app["name"].replace("-", "_")
+        result["name"] = _get(app, "database.name") or identifier
+        result["user"] = _get(app, "database.user") or identifier
+        result["host"] = _get(app, "database.host")
+        result["port"] = _get(app, "database.port") or DATABASE_PORTS[engine]
+        if result["host"] in LOCAL_ADDRESSES:
+            # `localhost` would mean a socket to some drivers and ::1 to others.
+            result["host"] = "127.0.0.1"
+    return result
+
+
+def _packages(given: Iterable[str], engine: str, server: str) -> list[str]:
+    """The packages a person asked for, then the driver and the server unless they are among them already."""
+    packages = list(given)
+    known = {_distribution(package) for package in packages}
+    for package in (*DRIVER_PACKAGES.get(engine, ()), SERVER_PACKAGES[server]):
+        stands_in = {package, package.replace("-binary", "")}  # psycopg2 built from source is fine as well
+        if not known & stands_in:
+            packages.append(package)
+    return packages
+
+
+def _distribution(requirement: str) -> str:
+    """The normalised name in a requirement: `Sentry_SDK[flask]>=2` is `sentry-sdk`."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
+    return re.sub(r"[-_.]+", "-", found.group()).lower() if found else ""
+
+
+def environment(app: Mapping[str, Any], secrets: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """The whole environment of one merged app (see `merged`): what the user gave wins over what is set by default.
+
+    secrets: {secret_key, database_password} generated for the app; only what the user did not give is taken from it.
+    """
+    given = {name: as_text(value) for name, value in _get(app, "env").items()}
+    result = {"FLASK_APP": app["wsgi"], "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    if "SECRET_KEY" not in given:
+        result["SECRET_KEY"] = _secret(app, secrets, "secret_key", "env.SECRET_KEY")
+    if "DATABASE_URL" not in given and _get(app, "database.engine") != "none":
+        result["DATABASE_URL"] = database_url(app, secrets)
+    return dict(sorted({**result, **given}.items()))
+
+
+def database_password(app: Mapping[str, Any], secrets: Mapping[str, Any] | None) -> str:
+    """The password of a merged app's database user: the vault's, else the generated one."""
+    password = _get(app, "database.password")
+    return str(password) if password else _secret(app, secrets, "database_password", "database.password")
+
+
+def _secret(app: Mapping[str, Any], secrets: Mapping[str, Any] | None, kind: str, key: str) -> str:
+    value = (secrets or {}).get(kind)
+    if not value:
+        name = app["name"]
+        raise ResolveError(f"app {name}: no {kind}. Give {key} in vault_flask_apps.{name}, or pass what lookup('flaskhost.stack.generated_secrets') made.")
+    return str(value)
+
+
+def database_url(app: Mapping[str, Any], secrets: Mapping[str, Any] | None) -> str:
+    """What SQLAlchemy connects to."""
+    database = database_of(app)
+    if database["engine"] == "sqlite":
+        return f"sqlite:///{database['path']}"
+    user, password = (quote(text, safe="") for text in (database["user"], database_password(app, secrets)))
+    host = f"[{database['host']}]" if ":" in database["host"] else database["host"]
+    url = f"{DATABASE_SCHEMES[database['engine']]}://{user}:{password}@{host}:{database['port']}/{database['name']}"
+    return f"{url}?charset=utf8mb4" if database["engine"] == "mysql" else url
+
+
+def as_text(value: Any) -> str:
+    """A YAML scalar as an environment carries it; booleans as JSON writes them, which Flask's from_prefixed_env reads back."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def databases(
+    hosts: Mapping[str, Iterable[Mapping[str, Any]]],
+    here: str,
+    names: Iterable[str] = (),
+    addresses: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """What the database server on host `here` must hold: {engine, name, user, password, hosts} merged over the web hosts.
+
+    hosts: merged apps by web host. names: what apps may call this server in database.host, beside `here`.
+    addresses: address or addresses each web host comes from. secrets: generated secrets by app name.
+    """
+    own = {here, *names}
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for web, apps in hosts.items():
+        for app in present(apps):
+            database = database_of(app)
+            local = database["host"] in LOCAL_ADDRESSES
+            if database["engine"] not in DATABASE_PORTS or not (web == here if local else database["host"] in own):
+                continue
+            password = database_password(app, (secrets or {}).get(app["name"]))
+            key = (database["engine"], database["name"], database["user"])
+            entry = found.setdefault(key, {**dict(zip(("engine", "name", "user"), key)), "password": password, "hosts": []})
+            if entry["password"] != password:
+                raise ResolveError(f"database user {database['user']} on {here} has two passwords; app {app['name']} on {web} brings another one.")
+            come_from = ["127.0.0.1", "localhost"] if web == here else []
+            if not local:
+                come_from += _addresses(web, addresses)
+            entry["hosts"] += [address for address in come_from if address not in entry["hosts"]]
+    return list(found.values())
+
+
+def _addresses(web: str, addresses: Mapping[str, Any] | None) -> list[str]:
+    given = (addresses or {}).get(web)
+    if not given:
+        raise ResolveError(f"no address of web host {web}: give it in addresses, so that its database users may come from there.")
+    return [given] if isinstance(given, str) else list(given)
