@@ -1,0 +1,33 @@
+# Copyright: (c) 2025, flaskhost contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter flaskhost.stack.databases; documented in databases.yml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.flaskhost.stack.plugins.module_utils import _app_resolve as resolve
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import plain
+
+
+def databases(
+    flask_apps_by_host: Any,
+    host: Any,
+    names: Any = None,
+    addresses: Any = None,
+    vault_by_host: Any = None,
+    secrets: Any = None,
+) -> list[dict[str, Any]]:
+    by_host, vaults = plain(flask_apps_by_host or {}), plain(vault_by_host or {})
+    try:
+        apps = {web: resolve.merged(apps or [], vaults.get(web)) for web, apps in by_host.items()}
+        return resolve.databases(apps, str(host), plain(names or []), plain(addresses or {}), plain(secrets or {}))
+    except resolve.ResolveError as error:
+        raise AnsibleFilterError(str(error)) from None
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"databases": databases}
