@@ -40,6 +40,8 @@ def merged(apps: Iterable[Mapping[str, Any]], vault: Mapping[str, Any] | None = 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(low)
     for name, value in high.items():
+        if value is None:  # a key without a value counts as not given
+            continue
         old = result.get(name)
         result[name] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return result
@@ -286,13 +288,13 @@ def databases(
                 raise ResolveError(f"database user {database['user']} on {here} has two passwords; app {app['name']} on {web} brings another one.")
             come_from = ["127.0.0.1", "localhost"] if web == here else []
             if not local:
-                come_from += _addresses(web, addresses)
+                come_from += _addresses(web, addresses, needed=web != here)
             entry["hosts"] += [address for address in come_from if address not in entry["hosts"]]
     return list(found.values())
 
 
-def _addresses(web: str, addresses: Mapping[str, Any] | None) -> list[str]:
-    given = (addresses or {}).get(web)
-    if not given:
+def _addresses(web: str, addresses: Mapping[str, Any] | None, needed: bool) -> list[str]:
+    given = (addresses or {}).get(web) or []
+    if needed and not given:
         raise ResolveError(f"no address of web host {web}: give it in addresses, so that its database users may come from there.")
     return [given] if isinstance(given, str) else list(given)

@@ -23,16 +23,15 @@ SERVER_PACKAGES = {"gunicorn": "gunicorn", "uwsgi": "pyuwsgi"}
 RESERVED_ENV = ("RELEASE_ID", "PATH", "HOME", "USER")
 
 # Accounts and groups that Debian, Ubuntu and Raspberry Pi OS or the packages of our roles bring. An app's name becomes its system user.
-RESERVED_NAMES = frozenset(
-    """
+_SYSTEM_NAMES = """
     root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody nogroup adm tty disk
     kmem dialout fax voice cdrom floppy tape sudo audio dip operator src shadow utmp video sasl plugdev staff users input
     sgx kvm render crontab netdev messagebus systemd systemd-network systemd-resolve systemd-timesync systemd-journal
     systemd-coredump syslog uuidd tcpdump landscape pollinate sshd ssh ssh-cert _ssh polkitd tss lxd docker git mysql mariadb postgres
     postgresql redis nginx supervisor postfix postdrop opendkim fail2ban certbot letsencrypt ntp chrony ubuntu debian pi admin
     administrator vagrant ansible wheel flaskhost localhost default
-    """.split()
-)
+"""
+RESERVED_NAMES = frozenset(_SYSTEM_NAMES.split())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,33 @@
+# Copyright: (c) 2025, flaskhost contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter flaskhost.stack.app_mistakes; documented in app_mistakes.yml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+try:
+    from ansible.template import accept_lazy_markers
+except ImportError:  # before ansible-core 2.19 undefined values arrive anyway
+
+    def accept_lazy_markers(plugin: Any) -> Any:
+        return plugin
+
+
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_check import mistakes
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import plain
+
+
+@accept_lazy_markers
+def app_mistakes(flask_apps_by_host: Any, vault_by_host: Any = None, base: Any = "", database_hosts: Any = None) -> list[str]:
+    if not isinstance(flask_apps_by_host, Mapping):
+        raise AnsibleFilterError("app_mistakes needs a mapping of host names to what each host has in flask_apps.")
+    return mistakes(plain(flask_apps_by_host), plain(vault_by_host or {}), plain(base) or "", plain(database_hosts))
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"app_mistakes": app_mistakes}
