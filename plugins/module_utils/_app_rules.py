@@ -69,7 +69,8 @@ class App:
 
     @property
     def usable_name(self) -> str:
-        return self.get("name") if isinstance(self.get("name"), str) else ""
+        name = self.get("name")
+        return name if isinstance(name, str) else ""
 
 
 def _dig(value: Any, path: str, default: Any) -> Any:
