@@ -11,12 +11,13 @@ import flask_migrate
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import inspect
+from werkzeug.test import TestResponse
+
 from guestbook import create_app
 from guestbook.config import ConfigurationError, database_url
 from guestbook.extensions import db
 from guestbook.models import Entry
-from sqlalchemy import inspect
-from werkzeug.test import TestResponse
 
 ROOT = Path(__file__).resolve().parent.parent
 MakeApp = Callable[..., Flask]
