@@ -90,7 +90,7 @@ def _vault_of(host: str, raw: Any, apps: list[App], known: set[str], report: Rep
         where = f"vault_flask_apps.{label(name)}"
         if name not in known:
             near = nearest(name, known)
-            hint = f"Did you mean {near}?" if near else f"Known apps: {one_of(sorted(known)) or 'none'}."
+            hint = f"Did you mean {label(near)}?" if near else f"Known apps: {one_of(sorted(map(label, known))) or 'none'}."
             report.add(host, f"{where}: there is no app {label(name)} in flask_apps of any host. {hint}")
         if entry is None:
             continue

@@ -73,7 +73,7 @@ def show(value: Any, secret: bool = False) -> str:
         return repr(text if len(text) <= VALUE_LENGTH else f"{text[: VALUE_LENGTH - 3]}...")
     if isinstance(value, (int, float)):
         return str(value)[:VALUE_LENGTH]
-    return f"a {type(value).__name__}"
+    return f"a value of type {type(value).__name__}"
 
 
 def label(name: Any) -> str:
