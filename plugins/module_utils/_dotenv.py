@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~?&*!^|;()<>\[\]$\\-]+", re.ASCII)
-# What python-dotenv replaces, whatever the quotes. ${:-$} is a variable without a name, which cannot be set, so its
+# python-dotenv replaces ${...}, whatever the quotes. ${:-$} is a variable without a name, which cannot be set, so its
 # default remains: a dollar sign that is not looked at again.
-_VARIABLE = re.compile(r"\$(?=\{[^}]*\})")
+_VARIABLE = re.compile(r"\$(?=\{)")
 _DOLLAR = "${:-$}"
 _EMPTY = "${:-}"
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"}

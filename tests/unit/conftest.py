@@ -3,25 +3,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COLLECTIONS = ROOT / ".ansible" / "collections"
 
 
-def _importable() -> None:
+def _collections() -> Path:
+    """The directory that holds ansible_collections; in a plain checkout it is made of one link."""
     if ROOT.parts[-3:] == ("ansible_collections", "flaskhost", "stack"):
-        sys.path.insert(0, str(ROOT.parents[2]))
-        return
-    link = COLLECTIONS / "ansible_collections" / "flaskhost" / "stack"
+        return ROOT.parents[2]
+    collections = ROOT / ".ansible" / "collections"
+    link = collections / "ansible_collections" / "flaskhost" / "stack"
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
         try:
             link.symlink_to("../../../..", target_is_directory=True)
         except FileExistsError:  # another worker of pytest-xdist was faster
             pass
-    sys.path.insert(0, str(COLLECTIONS))
+    return collections
 
 
-_importable()
+sys.path.insert(0, str(_collections()))
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(_collections())

@@ -386,7 +386,7 @@ def _broken(value: Any, chance: random.Random) -> Any:
 
 def test_nothing_a_person_writes_breaks_the_check() -> None:
     chance = random.Random(2)
-    for _ in range(1500):
+    for _ in range(600):
         apps, vault = _broken([GOOD, FULL, GOOD], chance), _broken(FULL_VAULT, chance)
         lines = mistakes({"web1": apps, "web2": [GOOD]}, {"web1": vault}, database_hosts={"db": ["10.0.0.1"]}, exists=lambda path: True)
         assert not [line for line in lines if "\n" in line]
