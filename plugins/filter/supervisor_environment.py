@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import plain
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisor import environment
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import plain
 from ansible_collections.flaskhost.stack.plugins.module_utils._secrets import SecretsError, secrets_of
 

@@ -97,7 +97,7 @@ def _vault_of(host: str, raw: Any, apps: list[App], known: set[str], report: Rep
         own = next((app for app in apps if app.name == name), None)
         app = own or App(host, where, str(name), {}, report)
         if not isinstance(entry, dict):
-            report.add(host, f"{where} (app {label(name)}): must be a mapping, not {show(entry, True)}. Example: {label(name)}: {{env: {{MAIL_PASSWORD: ...}}}}")
+            report.add(host, f"{where}{app.who}: must be a mapping, not {show(entry, True)}. Example: {label(name)}: {{env: {{MAIL_PASSWORD: ...}}}}")
             continue
         app.vault = entry
         _Walk(app, report, vault=True).mapping("", "", where, entry)

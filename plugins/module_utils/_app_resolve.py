@@ -283,7 +283,7 @@ def databases(
                 continue
             password = database_password(app, (secrets or {}).get(app["name"]))
             key = (database["engine"], database["name"], database["user"])
-            entry = found.setdefault(key, {**dict(zip(("engine", "name", "user"), key)), "password": password, "hosts": []})
+            entry = found.setdefault(key, {"engine": key[0], "name": key[1], "user": key[2], "password": password, "hosts": []})
             if entry["password"] != password:
                 raise ResolveError(f"database user {database['user']} on {here} has two passwords; app {app['name']} on {web} brings another one.")
             come_from = ["127.0.0.1", "localhost"] if web == here else []

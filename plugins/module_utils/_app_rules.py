@@ -275,7 +275,7 @@ def host_rules(host: str, apps: list[App]) -> None:
             domains.setdefault(domain, app)
         if not app.given("domains") or app.value["domains"] == []:
             if anywhere:
-                app.tell("domains", f"empty, as in {anywhere.where} (app {anywhere.label}), but only one app of a host can answer for every name. Give it domains.")
+                app.tell("domains", f"empty, as in {anywhere.where} (app {anywhere.label}). Only one app of a host can answer for every name; give it domains.")
             anywhere = anywhere or app
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -18,10 +19,8 @@ def _collections() -> Path:
     link = collections / "ansible_collections" / "flaskhost" / "stack"
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
-        try:
+        with contextlib.suppress(FileExistsError):  # another worker of pytest-xdist was faster
             link.symlink_to("../../../..", target_is_directory=True)
-        except FileExistsError:  # another worker of pytest-xdist was faster
-            pass
     return collections
 
 

@@ -199,8 +199,14 @@ WHOLE: list[tuple[str, Any, Any, dict[str, Any], list[str]]] = [
     ("undefined", Missing("'x' is undefined"), None, {}, ["flask_apps: must be a list", "'x' is undefined"]),
     ("entry as text", ["blog"], None, {}, ["flask_apps[0]", "must be a mapping", "'blog'"]),
     ("same name", [GOOD, app(domains=["b.example.com"])], None, {}, ["flask_apps[1].name (app blog)", "flask_apps[0] already"]),
-    ("same domain", [GOOD, app(name="shop", domains=["shop.example.com", "example.com"])], None, {}, ["flask_apps[1].domains[1] (app shop)", "'example.com'", "(app blog)"]),
-    ("two without domains", [app(domains=[]), app(name="shop", domains=[])], None, {}, ["flask_apps[1].domains (app shop)", "only one app"]),
+    (
+        "same domain",
+        [GOOD, app(name="shop", domains=["shop.example.com", "example.com"])],
+        None,
+        {},
+        ["flask_apps[1].domains[1] (app shop)", "'example.com'", "(app blog)"],
+    ),
+    ("two without domains", [app(domains=[]), app(name="shop", domains=[])], None, {}, ["flask_apps[1].domains (app shop)", "Only one app"]),
     ("vault as list", [GOOD], [1], {}, ["vault_flask_apps: must be a mapping"]),
     ("vault entry as text", [GOOD], {"blog": "hunter2"}, {}, ["vault_flask_apps.blog (app blog): must be a mapping, not (hidden)"]),
     ("vault of nobody", [GOOD], {"blgo": {}}, {}, ["vault_flask_apps.blgo", "no app blgo", "blog?"]),
@@ -372,11 +378,13 @@ def test_values_of_keys_that_are_not_secret_are_shown() -> None:
     )
 
 
+ANYTHING: tuple[Any, ...] = (None, "", "x", -1, 3, 2.5, True, [], {}, [None], {"a": 1}, {1: 2}, [[]], [{}], object(), Missing("y"), "\0", "a\nb", b"x")
+
+
 def _broken(value: Any, chance: random.Random) -> Any:
     """A copy with some values replaced by anything, some keys renamed or lost."""
-    anything: list[Any] = [None, "", "x", -1, 3, 2.5, True, [], {}, [None], {"a": 1}, {1: 2}, [[]], [{}], object(), Missing("y"), "\0", "a\nb", b"x", {None: None}]
     if chance.random() < 0.15:
-        return chance.choice(anything)
+        return chance.choice(ANYTHING)
     if isinstance(value, dict):
         return {(chance.choice([1, "zz", None, f"{name}s"]) if chance.random() < 0.1 else name): _broken(item, chance) for name, item in value.items()}
     if isinstance(value, list):

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import stat
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -61,11 +62,14 @@ def test_git_does_not_see_them(tmp_path: Path) -> None:
     assert seen.stdout == ""
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"secret_key": "x"}', '{"secret_key": "x", "database_password": ""}', '{"secret_key": 1, "database_password": "x"}'])
+DAMAGED = ["", "{", "[]", '{"secret_key": "x"}', '{"secret_key": "x", "database_password": ""}', '{"secret_key": 1, "database_password": "x"}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_file_is_an_error_and_stays(tmp_path: Path, content: str) -> None:
     path = tmp_path / "blog.json"
     path.write_text(content)
-    with pytest.raises(SecretsError, match="blog.json is damaged.*Restore it from a backup"):
+    with pytest.raises(SecretsError, match=r"blog.json is damaged.*Restore it from a backup"):
         secrets_of("blog", str(tmp_path))
     assert path.read_text() == content
 
@@ -78,7 +82,7 @@ def test_binary_rubbish_is_an_error(tmp_path: Path) -> None:
 
 def test_a_dangling_link_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "blog.json").symlink_to("elsewhere.json")
-    with pytest.raises(SecretsError, match="app blog cannot be kept in .*blog.json"):
+    with pytest.raises(SecretsError, match=r"app blog cannot be kept in .*blog.json"):
         secrets_of("blog", str(tmp_path))
     assert (tmp_path / "blog.json").is_symlink()
 
@@ -96,22 +100,16 @@ def test_names_cannot_leave_the_directory(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "s").exists()
 
 
-def _run(directory: str, start: object, found: object) -> None:
-    start.wait()  # type: ignore[attr-defined]
-    found.put(secrets_of("blog", directory)["secret_key"])  # type: ignore[attr-defined]
-
-
 def test_runs_at_the_same_time_get_the_same_secret(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    for turn in range(5):
-        start, found = context.Barrier(4), context.Queue()
-        runs = [context.Process(target=_run, args=(str(tmp_path / f"s{turn}"), start, found)) for _ in range(4)]
-        for run in runs:
-            run.start()
-        keys = {found.get(timeout=10) for _ in runs}
-        for run in runs:
-            run.join()
-        assert len(keys) == 1
+    for turn in range(20):
+        start = threading.Barrier(4)
+
+        def run(_: int, directory: str = str(tmp_path / f"s{turn}"), start: threading.Barrier = start) -> str:
+            start.wait(timeout=10)
+            return secrets_of("blog", directory)["secret_key"]
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set(pool.map(run, range(4)))) == 1
 
 
 def test_a_run_that_comes_second_takes_the_first_ones_secret(tmp_path: Path) -> None:
@@ -146,4 +144,3 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(SecretsError, match="No space left"):
         secrets_of("blog", str(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [".gitignore", "shop.json"]
-
