@@ -122,6 +122,8 @@ def plan(files: list[dict[str, Any]], purge: list[dict[str, Any]], check: bool =
     for entry in files:
         path = entry["path"]
         before = look(path)
+        if entry.get("keep") and before.kind != "absent":
+            continue
         after = _wanted(entry, before, check)
         # a directory is never turned into something else: that would lose what is in it
         if before.kind == "directory" and after.kind in ("file", "link"):
@@ -176,16 +178,17 @@ def apply_fileset(
     files: list[dict[str, Any]],
     purge: list[dict[str, Any]],
     *,
-    validate: str | None = None,
+    commands: list[str] | None = None,
     run: Callable[[str], tuple[int, str]] | None = None,
     check: bool = False,
 ) -> list[Change]:
     """Apply the set and return what changed.
 
-    :param files: entries with ``path``, ``state``, ``content``, ``target``, ``owner``, ``group``, ``mode``, ``secret``.
+    :param files: entries with ``path``, ``state``, ``content``, ``target``, ``owner``, ``group``, ``mode``, ``secret``,
+        ``keep``.
     :param purge: entries with ``path`` and ``pattern``.
-    :param validate: command that must end with 0 while the new files are in place.
-    :param run: runs the command, returns its exit code and its output.
+    :param commands: must all end with 0 while the new files are in place; not run when nothing changes.
+    :param run: runs one of them, returns its exit code and its output.
     :param check: only say what would change.
     :raises FilesetError: nothing has changed then, whatever the step.
     """
@@ -197,11 +200,11 @@ def apply_fileset(
         for change in changes:
             done.append(change)
             put(change.path, change.after)
-        if validate and run:
-            code, output = run(validate)
+        for command in commands or []:
+            code, output = run(command) if run else (0, "")
             if code:
                 names = ", ".join(change.path for change in changes)
-                raise FilesetError(f"`{validate}` refuses {names}; all are back as they were:\n{output}")
+                raise FilesetError(f"`{command}` refuses {names}; all are back as they were:\n{output}")
     except (FilesetError, OSError) as error:
         for change in reversed(done):
             put(change.path, change.before)

@@ -61,6 +61,10 @@ options:
         description: Keeps the content out of the diff.
         type: bool
         default: false
+      keep:
+        description: Leaves a file that is there already as it is.
+        type: bool
+        default: false
   purge:
     description: Directories whose files match C(pattern) and are not in the set lose them.
     type: list
@@ -77,6 +81,11 @@ options:
         default: "*"
   validate:
     description: Command that is run with the new files in place, without a shell; not run when nothing changes.
+    type: str
+  apply:
+    description:
+      - Command that makes the new files count, such as a reload; run without a shell after O(validate), when something changed.
+      - When it fails, the files are put back, and it is the caller's to make the former ones count again.
     type: str
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
@@ -103,9 +112,14 @@ paths:
   returned: always
   type: list
   elements: str
+seconds:
+  description: How long it took on the host.
+  returned: always
+  type: float
 """
 
 import json
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
@@ -118,9 +132,11 @@ def main() -> None:
             # one opaque string: contents can be secret and must reach neither the log nor the output
             "payload": {"type": "str", "required": True, "no_log": True},
             "validate": {"type": "str"},
+            "apply": {"type": "str"},
         },
         supports_check_mode=True,
     )
+    started = time.monotonic()
     payload = json.loads(module.params["payload"])
 
     def run(command: str) -> "tuple[int, str]":
@@ -129,13 +145,18 @@ def main() -> None:
 
     try:
         changes = apply_fileset(
-            payload["files"], payload["purge"], validate=module.params["validate"], run=run, check=module.check_mode
+            payload["files"],
+            payload["purge"],
+            commands=[command for command in (module.params["validate"], module.params["apply"]) if command],
+            run=run,
+            check=module.check_mode,
         )
     except FilesetError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(changes),
         paths=[change.path for change in changes],
+        seconds=round(time.monotonic() - started, 2),
         diff=[change.diff() for change in changes],
     )
 

@@ -11,7 +11,11 @@ version_added: "0.1.0"
 description:
   - Takes a quarter of the time of C(setup) and adds what that does not know, such as the ssh port in use
     and the names of all installed packages, so that roles need not ask again.
-options: {}
+options:
+  cloud_init_timeout:
+    description: Seconds to wait until cloud-init has finished on a host that is being born; it holds apt's lock and edits sshd.
+    type: int
+    default: 0
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: full, description: Changes nothing.}
@@ -40,15 +44,19 @@ ansible_facts:
         cpus: {description: Number of processors this host may use, type: int}
         python: {description: Version of the system's python3, type: str, sample: 3.11.2}
         init: {description: Name of process 1, type: str, sample: systemd}
+        uv: {description: Version of the uv that the app role installed; empty when there is none, type: str}
         packages: {description: Names of all installed packages, type: list, elements: str}
+        ipv6: {description: Whether the kernel speaks IPv6, type: bool}
         cloud_init: {description: "none, running or done", type: str}
         ssh:
           description: C(port) and C(client) of this very connection (0 and empty when it is none), C(socket_activated).
           type: dict
 """
 
+import glob
 import os
 import platform
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -101,6 +109,14 @@ def cloud_init_state() -> str:
     return "done" if os.path.exists("/run/cloud-init/result.json") else "running"
 
 
+def uv_version() -> str:
+    """Version of the uv below /opt/flaskhost, when it is installed whole."""
+    if not os.path.exists("/opt/flaskhost/uv/installed"):
+        return ""
+    found = glob.glob("/opt/flaskhost/uv/lib/python3*/site-packages/uv-*.dist-info")
+    return os.path.basename(found[0])[3 : -len(".dist-info")] if found else ""
+
+
 def read(path: str) -> str:
     """The text of a file, empty when there is none."""
     try:
@@ -112,7 +128,12 @@ def read(path: str) -> str:
 
 def main() -> None:
     """Entry point of the module."""
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"cloud_init_timeout": {"type": "int", "default": 0}}, supports_check_mode=True
+    )
+    deadline = time.monotonic() + module.params["cloud_init_timeout"]
+    while cloud_init_state() == "running" and time.monotonic() < deadline:
+        time.sleep(1)
     packages: "list[str]" = []
     query = module.get_bin_path("dpkg-query")
     if query:
@@ -127,6 +148,8 @@ def main() -> None:
         "python": platform.python_version(),
         "init": read("/proc/1/comm").strip(),
         "packages": packages,
+        "uv": uv_version(),
+        "ipv6": os.path.exists("/proc/net/if_inet6"),
         "cloud_init": cloud_init_state(),
         "ssh": {
             "port": port,

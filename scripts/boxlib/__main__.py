@@ -39,7 +39,6 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("ssh", help="a shell in a box, or one command: scripts/box ssh NAME -- COMMAND")
     one.add_argument("name")
     one.add_argument("--user", help="login (default: the one it was born with)")
-    one.add_argument("words", nargs="*", metavar="COMMAND")
     commands.add_parser("address", help="print the address of a box").add_argument("name")
     commands.add_parser("list", help="the boxes of this clone")
     commands.add_parser("image", parents=[kind], help="build the image of boxes now, and print its name")
@@ -48,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run one command."""
-    options = parser().parse_args()
+    words = sys.argv[1:]
+    split = words.index("--") if "--" in words else len(words)  # what follows is for the box, options and all
+    options = parser().parse_args(words[:split])
     recipe = None
     if options.command in ("up", "image"):
         asked = options.suite or options.image or options.like_ubuntu or options.command == "image"
@@ -62,7 +63,7 @@ def main() -> None:
         case "restart":
             boxes.restart(options.name)
         case "ssh":
-            command = [*boxes.ssh_command(boxes.get(options.name), options.user), *options.words]
+            command = [*boxes.ssh_command(boxes.get(options.name), options.user), *words[split + 1 :]]
             os.execvp(command[0], command)
         case "address":
             print(boxes.get(options.name).address)

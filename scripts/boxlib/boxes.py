@@ -135,7 +135,7 @@ def down(names: list[str] | None) -> None:
             if name in existing:
                 _remove(existing[name])
                 say(f"{name}: removed")
-            shutil.rmtree(STATE / name, ignore_errors=True)
+            _forget(name)
     if names is None:
         if daemon.answers():
             run("docker", "network", "rm", NETWORK, check=False)
@@ -299,6 +299,15 @@ def _remember(box: Box) -> None:
             link.symlink_to(Path("..") / name)
     _write(directory / "user", f"{box.born}\n")
     _write(directory / "address", f"{box.address}\n")
+
+
+def _forget(name: str) -> None:
+    address = STATE / name / "address"
+    if address.exists():
+        with locked(STATE / "known_hosts.lock"):
+            before = KNOWN_HOSTS.read_text() if KNOWN_HOSTS.exists() else ""
+            _write(KNOWN_HOSTS, plan.with_host_keys(before, address.read_text().strip(), ""))
+    shutil.rmtree(STATE / name, ignore_errors=True)
 
 
 def _write(path: Path, text: str) -> None:

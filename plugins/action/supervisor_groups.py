@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Render the files of supervisor groups and send them with the call."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible_collections.flaskhost.stack.plugins.plugin_utils._render import RenderingAction
+
+
+class ActionModule(RenderingAction):
+    """Action part of ``flaskhost.stack.supervisor_groups``."""
+
+    _VALID_ARGS = frozenset(["start", "stop", "drain", "drain_timeout"])
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        arguments = dict(self._task.args)
+        start = [
+            {"name": one["name"], "content": self.render(one["template"], one.get("vars") or {}, variables)}
+            for one in arguments.pop("start", None) or []
+        ]
+        result: dict[str, Any] = self._execute_module(
+            module_name="flaskhost.stack.supervisor_groups",
+            module_args={**arguments, "payload": json.dumps(start)},
+            task_vars=variables,
+        )
+        result.pop("invocation", None)
+        return result

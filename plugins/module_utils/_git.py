@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A bare mirror per app: a fetch moves new objects only, an export is local."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import tempfile
+from collections.abc import Iterator
+
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._run import run_as, tail
+
+FETCH_TIMEOUT = 600.0
+
+
+@contextlib.contextmanager
+def _ssh(app: App, deploy_key: str) -> Iterator[dict[str, str]]:
+    """Variables for git's ssh. A key lies in a file that only the app's user can read, for the time of the fetch."""
+    options = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=20"
+    options += f" -o UserKnownHostsFile={app.paths['cache']}/known_hosts"
+    base = {"GIT_TERMINAL_PROMPT": "0"}
+    if not deploy_key:
+        yield {**base, "GIT_SSH_COMMAND": options}
+        return
+    handle, path = tempfile.mkstemp(prefix="deploy-key-", dir=app.paths["cache"])
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(deploy_key.rstrip("\n") + "\n")
+        os.chown(path, pwd.getpwnam(app.user).pw_uid, -1)
+        yield {**base, "GIT_SSH_COMMAND": f"{options} -o IdentitiesOnly=yes -i {path}"}
+    finally:
+        os.unlink(path)
+
+
+def _run(app: App, words: list[str], environment: dict[str, str] | None = None) -> tuple[int, str]:
+    return run_as(
+        app.user,
+        ["git", "-C", app.paths["repo"], *words],
+        cwd=app.paths["root"],
+        timeout=FETCH_TIMEOUT,
+        environment=environment,
+    )
+
+
+def _must(app: App, words: list[str], environment: dict[str, str] | None = None) -> str:
+    code, output = _run(app, words, environment)
+    if code:
+        raise ReleaseError(f"fetch: `git {' '.join(words)}` ended with {code}:\n{tail(output)}")
+    return output
+
+
+def resolve(app: App, version: str, deploy_key: str, *, fetch: bool = True) -> str:
+    """Bring the mirror up to date and return the commit that ``version`` names now.
+
+    :param version: branch, tag or commit; the remote's default branch when empty.
+    :param fetch: ask the remote; else only look into the mirror.
+    """
+    address = app.app["source"]["git"]
+    if fetch:
+        if not os.path.exists(os.path.join(app.paths["repo"], "HEAD")):
+            _must(app, ["init", "--quiet", "--bare", "."])
+        with _ssh(app, deploy_key) as environment:
+            # the address is given each time: a changed one counts at once
+            words = ["fetch", "--quiet", "--prune", "--force", "--no-auto-gc", "--", address]
+            refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/flaskhost/default"]
+            _must(app, [*words, *refs], environment)
+    # a branch first: it is what `main` means where a tag of that name exists too
+    names = [f"refs/heads/{version}", f"refs/tags/{version}", version] if version not in ("", "HEAD") else ["refs/flaskhost/default"]
+    for name in names:
+        code, output = _run(app, ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"])
+        if code == 0:
+            return output.split()[-1]
+    raise ReleaseError(
+        f"fetch: {address} has no branch, tag or commit {version!r}. Is it pushed? "
+        "Give `-e flask_version=` or `source.version` a name that `git ls-remote` shows."
+    )
+
+
+def export(app: App, commit: str, subdir: str, target: str) -> None:
+    """Write the tree of a commit, or of a folder in it, into ``target``."""
+    tree = f"{commit}:{subdir.strip('/')}" if subdir.strip("/") else commit
+    # no shell may see the names; a pipe between the two is all that is needed of one
+    script = 'set -e; git -C "$1" archive --format=tar "$2" >"$3/.archive"; tar -xf "$3/.archive" -C "$3"; rm "$3/.archive"'
+    code, output = run_as(
+        app.user,
+        ["/bin/sh", "-c", script, "export", app.paths["repo"], tree, target],
+        cwd=target,
+        timeout=FETCH_TIMEOUT,
+    )
+    if code:
+        raise ReleaseError(f"fetch: `git archive {tree}` ended with {code}:\n{tail(output)}")

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask an app for its health, over its own socket or through the web server."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Callable
+
+RELEASE_HEADER = "X-Flaskhost-Release"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: ``status`` 0 when there was none, with the reason in ``text``."""
+
+    status: int
+    release: str
+    text: str
+
+
+class _Socket(http.client.HTTPConnection):
+    """HTTP over something that is connected already."""
+
+    def __init__(self, connected: socket.socket, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self.sock = connected
+
+
+def _unix(path: str, timeout: float) -> socket.socket:
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connected.settimeout(timeout)
+    connected.connect(path)
+    return connected
+
+
+def _tcp(address: str, port: int, name: str, tls: bool, timeout: float) -> socket.socket:
+    connected = socket.create_connection((address, port), timeout)
+    if not tls:
+        return connected
+    # the certificate is not what is asked for here, and it may be self-signed
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connected, server_hostname=name)
+
+
+def ask(
+    target: str, *, path: str = "/", host: str = "localhost", scheme: str = "https", timeout: float = 5.0
+) -> Answer:
+    """One GET.
+
+    :param target: path of a unix socket, or ``https://ADDRESS`` / ``http://ADDRESS`` with the port of the scheme.
+    :param path: what to get.
+    :param host: value of the Host header and of SNI.
+    :param scheme: what X-Forwarded-Proto says on a unix socket, where no web server says it.
+    :param timeout: seconds for the whole answer to begin.
+    """
+    try:
+        headers = {"Host": host, "User-Agent": "flaskhost-probe", "Accept": "*/*", "Connection": "close"}
+        if target.startswith("/"):
+            connected = _unix(target, timeout)
+            headers |= {"X-Forwarded-Proto": scheme, "X-Forwarded-Host": host, "X-Forwarded-For": "127.0.0.1"}
+        else:
+            kind, _sep, address = target.partition("://")
+            tls = kind == "https"
+            connected = _tcp(address, 443 if tls else 80, host, tls, timeout)
+        connection = _Socket(connected, timeout)
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            text = response.read(2000).decode("utf-8", "replace")
+            return Answer(response.status, response.getheader(RELEASE_HEADER) or "", text)
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(0, "", f"{type(error).__name__}: {error}")
+
+
+def wait_for(
+    question: Callable[[], Answer],
+    *,
+    status: int,
+    release: str,
+    timeout: float,
+    in_a_row: int = 3,
+    gone: Callable[[], str] = lambda: "",
+) -> tuple[bool, str]:
+    """Ask until ``in_a_row`` answers have the right status and release, or it is hopeless.
+
+    :param gone: says why asking on is hopeless (the process died), empty while there is hope.
+    :returns: whether it is healthy, and in words what was last seen.
+    """
+    deadline = time.monotonic() + timeout
+    good = 0
+    while True:
+        answer = question()
+        if answer.status == status and answer.release == release:
+            good += 1
+            if good >= in_a_row:
+                return True, f"{status} from {release}"
+        else:
+            good = 0
+        seen = _in_words(answer, status, release)
+        why = gone()
+        if why:
+            return False, why
+        if time.monotonic() > deadline:
+            return False, f"after {timeout:g} s: {seen}"
+        # quick at first, then patient
+        time.sleep(0.02 if good else 0.1)
+
+
+def _in_words(answer: Answer, status: int, release: str) -> str:
+    if answer.status == 0:
+        return f"no answer ({answer.text})"
+    if answer.status != status:
+        return f"status {answer.status} where {status} is expected: {answer.text[:300]}"
+    return f"status {status}, but from release {answer.release or '(none named)'} where {release} is expected"

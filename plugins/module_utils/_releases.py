@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases of an app as they lie on a host. What counts is written in files, never guessed from their times."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from typing import Any
+
+UPSTREAMS = "/etc/nginx/flaskhost/upstreams"
+LAUNCH = "/usr/local/lib/flaskhost/launch"
+# made by the source step, taken away by deploy_helper's finalize
+UNFINISHED = "DEPLOY_UNFINISHED"
+_RECORD = "RELEASE.json"
+
+
+class ReleaseError(Exception):
+    """A step cannot be done; the message names step, cause and fix."""
+
+
+def write_json(path: str, value: Any, mode: int = 0o644) -> None:
+    """Write by rename, so that a reader or a crash never meets half a file."""
+    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        json.dump(value, stream, indent=1, sort_keys=True)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+        os.fchmod(stream.fileno(), mode)
+    os.replace(temporary, path)
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """The dictionary in a file; empty when there is none or it is no JSON."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            value = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+class App:
+    """One app on this host.
+
+    :param app: the resolved app (see the filter ``flaskhost.stack.resolve_apps``).
+    """
+
+    def __init__(self, app: dict[str, Any]) -> None:
+        self.name: str = app["name"]
+        self.user: str = app["user"]
+        self.paths: dict[str, str] = app["paths"]
+        self.app = app
+
+    def release_dir(self, release: str) -> str:
+        """Where a release's code is."""
+        return os.path.join(self.paths["releases"], release)
+
+    def socket(self, release: str) -> str:
+        """Where a release listens."""
+        return os.path.join(self.paths["run"], f"{release}.sock")
+
+    def environment_files(self, release: str) -> list[str]:
+        """The secret files of a release: exact for the launcher, and as .env."""
+        return [os.path.join(self.paths["environments"], release + end) for end in (".json", ".env")]
+
+    def releases(self) -> list[str]:
+        """Ids of all releases, oldest first (an id begins with its time, told by the control node)."""
+        with contextlib.suppress(FileNotFoundError):
+            root = self.paths["releases"]
+            return sorted(
+                name
+                for name in os.listdir(root)
+                if not name.startswith(".") and os.path.isdir(os.path.join(root, name))
+            )
+        return []
+
+    def record(self, release: str) -> dict[str, Any]:
+        """RELEASE.json of a release, with its id."""
+        return {**read_json(os.path.join(self.release_dir(release), _RECORD)), "id": release}
+
+    def write_record(self, release: str, **changes: Any) -> dict[str, Any]:
+        """Change some keys of RELEASE.json."""
+        record = {**self.record(release), **changes}
+        write_json(os.path.join(self.release_dir(release), _RECORD), record)
+        return record
+
+    def finished(self, release: str) -> bool:
+        """Whether a release was once live and healthy."""
+        unfinished = os.path.join(self.release_dir(release), UNFINISHED)
+        return self.record(release).get("state") in ("finished", "rolled_back") and not os.path.exists(unfinished)
+
+    def current(self) -> str:
+        """The release that the link ``current`` names; empty when there is none."""
+        link = self.paths["current"]
+        if not os.path.islink(link):
+            return ""
+        name = os.path.basename(os.path.realpath(link))
+        return name if os.path.isdir(self.release_dir(name)) else ""
+
+    def live(self) -> str:
+        """The release that gets the traffic: what nginx's upstream says, else ``current``."""
+        try:
+            with open(os.path.join(UPSTREAMS, f"{self.name}.conf"), encoding="utf-8") as stream:
+                found = re.search(rf"unix:{re.escape(self.paths['run'])}/([^\s;/]+)\.sock", stream.read())
+        except OSError:
+            found = None
+        name = found.group(1) if found else ""
+        return name if name and os.path.isdir(self.release_dir(name)) else self.current()
+
+    def previous(self, live: str) -> str:
+        """The newest finished release that is older than the live one; empty when there is none."""
+        older = [release for release in self.releases() if release < live and self.finished(release)]
+        return older[-1] if older else ""
+
+    def remove(self, release: str) -> bool:
+        """Delete a release and its secrets. Returns whether there was anything."""
+        found = False
+        for path in self.environment_files(release):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+                found = True
+        if os.path.isdir(self.release_dir(release)):
+            found = True
+            # out of sight first: a killed removal must not leave half a release under its name
+            aside = os.path.join(self.paths["releases"], f".removed-{release}")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(self.release_dir(release), aside)
+            shutil.rmtree(aside)
+        return found
+
+    def unused_venvs(self) -> list[str]:
+        """Virtual environments that no release uses."""
+        root = self.paths["venvs"]
+        if not os.path.isdir(root):
+            return []
+        links = (os.path.join(self.release_dir(release), ".venv") for release in self.releases())
+        used = {os.path.basename(os.path.realpath(link)) for link in links}
+        return [os.path.join(root, name) for name in sorted(os.listdir(root)) if name not in used]

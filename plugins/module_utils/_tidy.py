@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Removal of what nobody needs: leftovers of dead runs, and old releases."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
+    Supervisord,
+    app_groups,
+    group_file,
+    release_of,
+)
+
+
+def stop_groups(groups: list[str]) -> None:
+    """Take groups out of conf.d first, so that a reboot in between does not bring them back, then stop them."""
+    for group in groups:
+        if os.path.exists(group_file(group)):
+            os.unlink(group_file(group))
+    daemon = Supervisord()
+    for group in groups:
+        daemon.stop(group)
+
+
+def tidy(app: App, check: bool = False) -> list[str]:
+    """Remove what a dead run left: its programs, its half release. The caller holds the lock.
+
+    :returns: what was removed, or would be.
+    """
+    live = app.live()
+    unfinished = [release for release in app.releases() if release != live and not app.finished(release)]
+    # between two deploys nothing runs but the live release
+    groups = [group for group in app_groups(app.name) if release_of(group) != live]
+    root = app.paths["releases"]
+    debris = [
+        os.path.join(root, name) for name in (os.listdir(root) if os.path.isdir(root) else []) if name.startswith(".")
+    ]
+    if not check:
+        if groups:
+            stop_groups(groups)
+        for release in unfinished:
+            app.remove(release)
+        for path in debris:
+            shutil.rmtree(path, ignore_errors=True)
+    return [*groups, *unfinished, *debris]
+
+
+def prune(app: App, live: str, keep: int, check: bool = False) -> list[str]:
+    """Delete old finished releases beyond ``keep``, and virtual environments that none uses.
+
+    Never the live release, its predecessor, or one that still has a program.
+
+    :returns: what was deleted, or would be.
+    """
+    running = {release_of(group) for group in app_groups(app.name)}
+    safe = {live, app.previous(live), app.current(), *running}
+    finished = [release for release in app.releases() if app.finished(release)]
+    spare = max(0, len(finished) - max(keep, 1))
+    old = [release for release in finished if release not in safe][:spare]
+    if not check:
+        for release in old:
+            app.remove(release)
+    venvs = app.unused_venvs()
+    if not check:
+        for path in venvs:
+            shutil.rmtree(path, ignore_errors=True)
+    return [*old, *venvs]

@@ -1,0 +1,149 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take the lock of an app, tidy up after a run that died, check that the host can take a release."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_begin
+short_description: Takes the lock of an app and checks that the host can take a release
+version_added: "0.1.0"
+description:
+  - Takes the lock of the app. A lock whose run died on this control node, or that was not touched for an hour, is taken over.
+  - Removes what a run that died left behind, never the live release.
+  - Checks free disk space and memory before anything else is done.
+options:
+  app:
+    description: The resolved app.
+    type: dict
+    required: true
+  purpose:
+    description: What the lock is taken for, told to those who meet it.
+    type: str
+    default: deploy
+  wait:
+    description: Seconds to wait for a lock that another run holds.
+    type: int
+    default: 0
+  min_free_mb:
+    description: Free disk space in MiB below which no release is begun.
+    type: int
+    default: 200
+author: ["The flaskhost founders (@flaskhost)"]
+attributes:
+  check_mode: {support: full, description: Takes no lock and removes nothing.}
+"""
+
+EXAMPLES = r"""
+- name: Begin
+  flaskhost.stack.release_begin:
+    app: "{{ app }}"
+  register: begin
+"""
+
+RETURN = r"""
+token:
+  description: Names this run; gives the lock back.
+  returned: success
+  type: str
+live:
+  description: Id of the release that gets the traffic, empty when there is none.
+  returned: success
+  type: str
+previous:
+  description: Id of the newest finished release that is older than the live one.
+  returned: success
+  type: str
+record:
+  description: RELEASE.json of the live release.
+  returned: success
+  type: dict
+releases:
+  description: RELEASE.json of every release that was once finished, oldest first.
+  returned: success
+  type: list
+  elements: dict
+removed:
+  description: What was left by runs that died, and is gone now.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import os
+import shutil
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock, _supervisord
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
+from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import tidy
+
+
+def free_mb(path: str) -> int:
+    """Free space in MiB where ``path`` is."""
+    return shutil.disk_usage(path).free // 2**20
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app": {"type": "dict", "required": True},
+            "purpose": {"type": "str", "default": "deploy"},
+            "wait": {"type": "int", "default": 0},
+            "min_free_mb": {"type": "int", "default": 200},
+            # from the action plugin
+            "holder": {"type": "dict", "required": True},
+            "break_token": {"type": "str", "default": "", "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    app = App(module.params["app"])
+    if not os.path.isdir(app.paths["root"]):
+        if module.check_mode:
+            module.exit_json(changed=True, token="", live="", previous="", record={}, releases=[], removed=[])
+        module.fail_json(msg=f"lock: {app.paths['root']} does not exist; run site.yml first, it prepares the host")
+    holder = module.params["holder"]
+    broken = False
+    deadline = time.monotonic() + module.params["wait"]
+    while not module.check_mode:
+        try:
+            broken = _release_lock.take(app.paths["lock"], holder, break_token=module.params["break_token"])
+            break
+        except _release_lock.Held as held:
+            if time.monotonic() < deadline:
+                time.sleep(1)
+                continue
+            module.fail_json(
+                msg=f"lock: {app.name} is locked by {_release_lock.in_words(held.holder)}. Wait for it, or give "
+                f"`-e flask_lock_wait=SECONDS`; if that run is dead, remove {app.paths['lock']}.",
+                holder=held.holder,
+            )
+    try:
+        removed = tidy(app, module.check_mode)
+    except _supervisord.SupervisordError as error:
+        _release_lock.release(app.paths["lock"], holder["token"])
+        module.fail_json(msg=f"pre-flight: {error}")
+    free = free_mb(app.paths["root"])
+    if free < module.params["min_free_mb"]:
+        _release_lock.release(app.paths["lock"], holder["token"])
+        module.fail_json(
+            msg=f"pre-flight: only {free} MiB are free in {app.paths['root']}, {module.params['min_free_mb']} MiB are "
+            "needed (release_min_free_mb). Make room, or lower keep_releases of the app."
+        )
+    live = app.live()
+    module.exit_json(
+        changed=bool(removed or broken),
+        token=holder["token"],
+        live=live,
+        previous=app.previous(live) if live else "",
+        record=app.record(live) if live else {},
+        releases=[app.record(release) for release in app.releases() if app.finished(release)],
+        removed=removed,
+        broken=broken,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Give a release its virtual environment."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_build
+short_description: Gives a release its virtual environment, shared with all releases of the same requirements
+version_added: "0.1.0"
+description:
+  - The environment is named by a hash of the Python version, the requirement files with their includes and the extra packages,
+    and made by uv only when there is none of that name.
+  - C(.venv) in the release is a link to it.
+options:
+  app:
+    description: The resolved app.
+    type: dict
+    required: true
+  release:
+    description: Id of the release.
+    type: str
+    required: true
+  python:
+    description: The interpreter to make it with.
+    type: path
+    default: /usr/bin/python3
+  environment:
+    description: Extra variables for uv, such as C(UV_INDEX_URL).
+    type: dict
+    default: {}
+  timeout:
+    description: Seconds that one command of the build may take.
+    type: int
+    default: 900
+author: ["The flaskhost founders (@flaskhost)"]
+attributes:
+  check_mode: {support: none, description: Belongs to a release that is not there in check mode.}
+"""
+
+EXAMPLES = r"""
+- name: Build
+  flaskhost.stack.release_build:
+    app: "{{ app }}"
+    release: "{{ source.release }}"
+"""
+
+RETURN = r"""
+venv:
+  description: Name of the environment.
+  returned: success
+  type: str
+made:
+  description: Whether it had to be made.
+  returned: success
+  type: bool
+seconds:
+  description: How long it took on the host.
+  returned: success
+  type: float
+"""
+
+import os
+import platform
+import subprocess
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils import _venv
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
+
+
+def version_of(python: str) -> str:
+    """Full version and platform of an interpreter."""
+    shown = "import platform,sys;print(sys.implementation.cache_tag, platform.python_version(), platform.machine())"
+    try:
+        return subprocess.run([python, "-c", shown], capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ReleaseError(f"build: the interpreter {python} does not run: {error}") from error
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app": {"type": "dict", "required": True},
+            "release": {"type": "str", "required": True},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
+            "environment": {"type": "dict", "default": {}},
+            "timeout": {"type": "int", "default": 900},
+        },
+    )
+    started = time.monotonic()
+    params = module.params
+    app = App(params["app"])
+    wanted = params["app"]["python"]
+    tree = app.release_dir(params["release"])
+    record = app.record(params["release"])
+    try:
+        requirements = _venv.find(tree, wanted["requirements"], wanted["packages"])
+        version = version_of(params["python"]) if params["python"] != "/usr/bin/python3" else platform.python_version()
+        name = _venv.key(tree, requirements, wanted["packages"], version, str(record.get("commit")))
+        made = _venv.build(
+            app,
+            tree,
+            requirements,
+            name,
+            python=params["python"],
+            packages=wanted["packages"],
+            environment=params["environment"],
+            timeout=params["timeout"],
+        )
+    except (ReleaseError, OSError) as error:
+        module.fail_json(msg=str(error))
+    link = os.path.join(tree, ".venv")
+    if os.path.isdir(link) and not os.path.islink(link):
+        module.fail_json(msg="build: the source tree has a directory .venv of its own; take it out of the source")
+    if os.path.islink(link):
+        os.unlink(link)
+    os.symlink(os.path.join(app.paths["venvs"], name), link)
+    app.write_record(params["release"], venv=name)
+    module.exit_json(changed=True, venv=name, made=made, seconds=round(time.monotonic() - started, 2))
+
+
+if __name__ == "__main__":
+    main()

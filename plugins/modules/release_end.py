@@ -1,0 +1,147 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""End a deploy: finish or discard the release, prune, give the lock back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_end
+short_description: Finishes or discards a release, prunes old ones and gives the lock back
+version_added: "0.1.0"
+description:
+  - C(finished) writes the release's record, marks a release that was rolled back from, and prunes.
+  - C(failed) stops what the candidate runs and deletes it; the live release is never touched.
+  - Always writes one line to C(history.jsonl) of the app and gives the lock back, last of all.
+options:
+  app:
+    description: The resolved app.
+    type: dict
+    required: true
+  release:
+    description: Id of the release; empty when the run failed before there was one.
+    type: str
+    default: ""
+  token:
+    description: The lock, as C(release_begin) returned it.
+    type: str
+    required: true
+  result:
+    description: How it went.
+    type: str
+    choices: [finished, failed, rolled_back, unchanged]
+    required: true
+  former:
+    description: The release that was live before.
+    type: str
+    default: ""
+  seconds:
+    description: Duration of each step.
+    type: dict
+    default: {}
+  who:
+    description: Who deploys.
+    type: str
+    default: ""
+  keep_candidate:
+    description: With C(failed), leaves the release directory (it was finished once, as in a rollback).
+    type: bool
+    default: false
+author: ["The flaskhost founders (@flaskhost)"]
+attributes:
+  check_mode: {support: full, description: Changes nothing.}
+"""
+
+EXAMPLES = r"""
+- name: Finish
+  flaskhost.stack.release_end:
+    app: "{{ app }}"
+    release: "{{ source.release }}"
+    token: "{{ begin.token }}"
+    result: finished
+"""
+
+RETURN = r"""
+pruned:
+  description: Releases and virtual environments that were deleted.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import datetime
+import json
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
+    SupervisordError,
+    app_groups,
+    release_of,
+)
+from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import prune, stop_groups
+
+
+def discard(app: App, release: str, keep_directory: bool) -> "list[str]":
+    """Stop and delete a candidate that never went live."""
+    if not release or release == app.live():
+        return []
+    groups = [group for group in app_groups(app.name) if release_of(group) == release]
+    if groups:
+        stop_groups(groups)
+    if keep_directory:
+        return groups
+    app.remove(release)
+    return [*groups, release]
+
+
+def history(app: App, line: "dict[str, object]") -> None:
+    """Add one line to the app's history."""
+    with open(os.path.join(app.paths["root"], "history.jsonl"), "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line, sort_keys=True) + "\n")
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app": {"type": "dict", "required": True},
+            "release": {"type": "str", "default": ""},
+            "token": {"type": "str", "required": True, "no_log": False},
+            "result": {"type": "str", "choices": ["finished", "failed", "rolled_back", "unchanged"], "required": True},
+            "former": {"type": "str", "default": ""},
+            "seconds": {"type": "dict", "default": {}},
+            "who": {"type": "str", "default": ""},
+            "keep_candidate": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    app = App(params["app"])
+    release, result, former = params["release"], params["result"], params["former"]
+    if module.check_mode or not _release_lock.still_mine(app.paths["lock"], params["token"]):
+        module.exit_json(changed=False, pruned=[])
+    pruned: "list[str]" = []
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        if result in ("finished", "rolled_back"):
+            app.write_record(release, state="finished", finished=now, seconds=params["seconds"])
+            if result == "rolled_back" and former:
+                app.write_record(former, state="rolled_back")
+            pruned = prune(app, release, params["app"]["keep_releases"])
+        elif result == "failed":
+            pruned = discard(app, release, params["keep_candidate"])
+            pruned += prune(app, app.live(), params["app"]["keep_releases"])
+    except (SupervisordError, OSError) as error:
+        # the lock stays: the next run on this control node finds it, and tidies up first
+        module.fail_json(msg=f"finish: {error}")
+    if result != "unchanged":
+        line = {"release": release, "result": result, "former": former, "who": params["who"], "when": now}
+        history(app, {**line, "seconds": params["seconds"]})
+    _release_lock.release(app.paths["lock"], params["token"])
+    module.exit_json(changed=result != "unchanged", pruned=pruned)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring the code of a release onto the host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_source
+short_description: Fetches the code of an app into a new release directory
+version_added: "0.1.0"
+description:
+  - From git, it updates a bare mirror on the host, so that only new objects travel, and resolves the version to one commit.
+  - From a local tree, it packs the tree on the control node and sends it along.
+  - Makes the directory C(releases/<stamp>-<first 7 of the commit>), owned by the app's user, with its RELEASE.json.
+  - Does nothing when that commit is live already with the same configuration.
+options:
+  app:
+    description: The resolved app.
+    type: dict
+    required: true
+  version:
+    description: Branch, tag or commit; the app's configured version when empty.
+    type: str
+    default: ""
+  stamp:
+    description: UTC time of the control node as C(YYYYMMDDTHHMMSSZ), the first part of the id.
+    type: str
+    required: true
+  token:
+    description: The lock, as C(release_begin) returned it.
+    type: str
+    required: true
+  config:
+    description: Hash of the app's configuration; another one makes a new release of the same commit.
+    type: str
+    required: true
+  who:
+    description: Who deploys, for the history.
+    type: str
+    default: ""
+  reuse_commit:
+    description: Takes the live release's commit and code again, so that a changed configuration brings no new code.
+    type: bool
+    default: false
+  deploy_key:
+    description: Private ssh key for the repository; written nowhere but a file that only the app's user reads, for the time of the fetch.
+    type: str
+author: ["The flaskhost founders (@flaskhost)"]
+attributes:
+  check_mode: {support: full, description: Says whether there would be a new release; asks git, writes nothing.}
+"""
+
+EXAMPLES = r"""
+- name: Fetch
+  flaskhost.stack.release_source:
+    app: "{{ app }}"
+    version: v1.2.0
+    stamp: "{{ now(utc=true, fmt='%Y%m%dT%H%M%SZ') }}"
+    token: "{{ begin.token }}"
+    config: "{{ config }}"
+  register: source
+"""
+
+RETURN = r"""
+release:
+  description: Id of the new release, or of the live one when nothing is new.
+  returned: success
+  type: str
+commit:
+  description: The commit, or the hash of a local tree.
+  returned: success
+  type: str
+new:
+  description: Whether a release directory was made.
+  returned: success
+  type: bool
+seconds:
+  description: How long it took on the host.
+  returned: success
+  type: float
+"""
+
+import base64
+import datetime
+import io
+import os
+import pwd
+import tarfile
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils import _git, _release_lock
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UNFINISHED, App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._run import run_as, tail
+
+
+def unpack(app: App, archive: bytes, target: str) -> None:
+    """Unpack as the app's user: nothing in an archive may reach beyond the release."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as probe:
+        for member in probe:
+            if member.name.startswith("/") or ".." in member.name.split("/"):
+                raise ReleaseError(f"fetch: the archive holds {member.name}, which leads out of the release")
+    code, output = run_as(app.user, ["tar", "-xzf", "-", "-C", target], cwd=target, timeout=600, stdin=archive)
+    if code:
+        raise ReleaseError(f"fetch: unpacking ended with {code}:\n{tail(output)}")
+
+
+def archive_of(params: "dict[str, object]") -> bytes:
+    """The archive that the control node sent, inside of the call or as a file."""
+    if params["archive_file"]:
+        with open(str(params["archive_file"]), "rb") as stream:
+            return stream.read()
+    return base64.b64decode(str(params["archive"] or ""))
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app": {"type": "dict", "required": True},
+            "version": {"type": "str", "default": ""},
+            "stamp": {"type": "str", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
+            "config": {"type": "str", "required": True},
+            "who": {"type": "str", "default": ""},
+            "reuse_commit": {"type": "bool", "default": False},
+            "deploy_key": {"type": "str", "no_log": True},
+            # from the action plugin
+            "commit": {"type": "str", "default": ""},
+            "archive": {"type": "str", "no_log": True},
+            "archive_file": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    started = time.monotonic()
+    app = App(params["app"])
+    source = params["app"]["source"]
+    version = params["version"] or source.get("version") or ""
+    live = app.live() if os.path.isdir(app.paths["root"]) else ""
+    before = app.record(live) if live else {}
+    made = ""
+    try:
+        if params["reuse_commit"] and live:
+            commit = str(before["commit"])
+        elif source["kind"] == "path":
+            commit = params["commit"]
+        elif module.check_mode and not os.path.isdir(app.paths["repo"]):
+            module.exit_json(changed=True, new=True, release="", commit="", seconds=0.0)
+        else:
+            commit = _git.resolve(app, version, params["deploy_key"] or "", fetch=not module.check_mode)
+        # a live release that was never finished is made anew: nobody knows how far its deploy came
+        same = before.get("commit") == commit and before.get("config") == params["config"]
+        if live and same and app.finished(live):
+            module.exit_json(changed=False, new=False, release=live, commit=commit, seconds=_since(started))
+        release = f"{params['stamp']}-{commit[:7]}"
+        if module.check_mode:
+            module.exit_json(changed=True, new=True, release=release, commit=commit, seconds=_since(started))
+        if not _release_lock.still_mine(app.paths["lock"], params["token"]):
+            raise ReleaseError(f"fetch: the lock of {app.name} was taken over by another run")
+        target = app.release_dir(release)
+        os.mkdir(target, 0o755)
+        made = release
+        with open(os.path.join(target, UNFINISHED), "w", encoding="utf-8"):
+            pass
+        account = pwd.getpwnam(app.user)
+        os.chown(target, account.pw_uid, account.pw_gid)
+        if source["kind"] == "path" and params["reuse_commit"] and live:
+            _copy(app, live, target)
+        elif source["kind"] == "path":
+            unpack(app, archive_of(params), target)
+        else:
+            _git.export(app, commit, source.get("subdir") or "", target)
+        app.write_record(
+            release,
+            app=app.name,
+            commit=commit,
+            version=version,
+            config=params["config"],
+            configured=source.get("version") or "",
+            who=params["who"],
+            when=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            state="building",
+        )
+    except (ReleaseError, OSError) as error:
+        if made:
+            app.remove(made)
+        message = str(error) if isinstance(error, ReleaseError) else f"fetch: {error}"
+        module.fail_json(msg=message)
+    module.exit_json(changed=True, new=True, release=release, commit=commit, seconds=_since(started))
+
+
+def _copy(app: App, live: str, target: str) -> None:
+    """The live release's code once more, without the links that are its own."""
+    command = ["cp", "-a", "--reflink=auto", f"{app.release_dir(live)}/.", target]
+    code, output = run_as(app.user, command, cwd=app.paths["releases"], timeout=600)
+    if code:
+        raise ReleaseError(f"fetch: copying {live} ended with {code}:\n{tail(output)}")
+    for name in (".venv", ".env"):
+        link = os.path.join(target, name)
+        if os.path.islink(link):
+            os.unlink(link)
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 2)
+
+
+if __name__ == "__main__":
+    main()
