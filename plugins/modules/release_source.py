@@ -191,15 +191,13 @@ def main() -> None:
 
 
 def _copy(app: App, live: str, target: str) -> None:
-    """The live release's code once more, without the links that are its own."""
-    command = ["cp", "-a", "--reflink=auto", f"{app.release_dir(live)}/.", target]
+    """The live release's code once more, without what says of the release itself how far it came."""
+    own = [f"--exclude=./{name}" for name in ("RELEASE.json", UNFINISHED, ".venv", ".env")]
+    script = 'set -e; from=$1; to=$2; shift 2; tar -C "$from" "$@" -cf - . | tar -C "$to" -xf -'
+    command = ["/bin/sh", "-c", script, "copy", app.release_dir(live), target, *own]
     code, output = run_as(app.user, command, cwd=app.paths["releases"], timeout=600)
     if code:
         raise ReleaseError(f"fetch: copying {live} ended with {code}:\n{tail(output)}")
-    for name in (".venv", ".env"):
-        link = os.path.join(target, name)
-        if os.path.islink(link):
-            os.unlink(link)
 
 
 def _since(started: float) -> float:

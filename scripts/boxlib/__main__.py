@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("ssh", help="a shell in a box, or one command: scripts/box ssh NAME -- COMMAND")
     one.add_argument("name")
     one.add_argument("--user", help="login (default: the one it was born with)")
+    one.add_argument("words", nargs="*", metavar="COMMAND", help="its options after `--`")
     commands.add_parser("address", help="print the address of a box").add_argument("name")
     commands.add_parser("list", help="the boxes of this clone")
     commands.add_parser("image", parents=[kind], help="build the image of boxes now, and print its name")
@@ -63,7 +64,7 @@ def main() -> None:
         case "restart":
             boxes.restart(options.name)
         case "ssh":
-            command = [*boxes.ssh_command(boxes.get(options.name), options.user), *words[split + 1 :]]
+            command = [*boxes.ssh_command(boxes.get(options.name), options.user), *options.words, *words[split + 1 :]]
             os.execvp(command[0], command)
         case "address":
             print(boxes.get(options.name).address)

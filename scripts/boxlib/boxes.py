@@ -103,16 +103,18 @@ def up(wish: Wish, *, fresh: bool = False) -> Box:
         if box:
             _compare(wish, box)
             if box.running:
-                _remember(box)
+                _wait_for_boot(box)
                 say(f"{wish.name}: is up at {box.address} already ({box.title}, login {box.born})")
                 return box
         began = time.monotonic()
-        if box is None or run("docker", "start", plan.container_name(CLONE, wish.name), check=False).returncode:
+        if box and run("docker", "start", plan.container_name(CLONE, wish.name), check=False).returncode == 0:
+            _wait_for_boot(box)
+        else:
             if box:  # its network was removed, say
                 _remove(box)
             _create(wish)
-        box = get(wish.name)
-        _wait(box)
+            box = get(wish.name)
+            _wait_for_login(box)
         say(f"{wish.name}: up at {box.address} ({box.title}, login {box.born}), {time.monotonic() - began:.1f} s")
         return box
 
@@ -122,7 +124,7 @@ def restart(name: str) -> Box:
     with daemon.in_use(), locked(STATE / f"{name}.lock"):
         box = get(name)
         run("docker", "restart", plan.container_name(CLONE, name))
-        _wait(box)
+        _wait_for_boot(box)
         return box
 
 
@@ -257,23 +259,42 @@ def _subnets_of(network: str) -> list[plan.Network]:
     return [plan.Network(text) for text in answer.stdout.split() if ":" not in text] if answer.returncode == 0 else []
 
 
-def _wait(box: Box) -> None:
-    """Until ssh lets us in and the boot is over."""
-    deadline = time.monotonic() + BOOT_SECONDS
+def _wait_for_boot(box: Box) -> None:
+    """Until systemd has started everything; asks docker, as the roles may have changed who gets in by ssh, and where.
+
+    A unit that failed is no hindrance: that is for the roles and tests to judge.
+    """
     container = plan.container_name(CLONE, box.name)
+    deadline = time.monotonic() + BOOT_SECONDS
+    while time.monotonic() < deadline:
+        answer = run("docker", "exec", container, "systemctl", "is-system-running", "--wait", check=False)
+        if answer.stdout.strip() in ("running", "degraded"):
+            _remember(box)
+            return
+        time.sleep(0.1)
+    raise Problem(f"The box {box.name} is not up after {BOOT_SECONDS} seconds.\n{_logs(container)}")
+
+
+def _wait_for_login(box: Box) -> None:
+    """Until a new box lets us in by ssh, and its boot is over."""
+    deadline = time.monotonic() + BOOT_SECONDS
     while time.monotonic() < deadline:
         if _ssh_answers(box.address):
             _remember(box)
-            # waits for the boot to end; `degraded` (some unit failed) is for the roles and tests to judge
             login = run(*ssh_command(box, None), "systemctl is-system-running --wait || true", check=False)
             if login.returncode == 0:
                 return
         time.sleep(0.05)
-    logs = run("docker", "logs", "--tail", "15", container, check=False)
     raise Problem(
-        f"The box {box.name} does not let us in at {box.address} after {BOOT_SECONDS} seconds.\n{logs.stdout}{logs.stderr}"
+        f"The box {box.name} does not let us in at {box.address} after {BOOT_SECONDS} seconds.\n"
+        f"{_logs(plan.container_name(CLONE, box.name))}"
         "(Docker Desktop gives no way to a container's address: there, use `vagrant up` instead.)"
     )
+
+
+def _logs(container: str) -> str:
+    logs = run("docker", "logs", "--tail", "15", container, check=False)
+    return logs.stdout + logs.stderr
 
 
 def _ssh_answers(address: str) -> bool:
