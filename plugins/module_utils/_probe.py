@@ -37,7 +37,8 @@ def _unix(path: str, timeout: float) -> socket.socket:
     return connected
 
 
-def _tcp(address: str, port: int, name: str, tls: bool, timeout: float) -> socket.socket:
+def connect(address: str, port: int, name: str, tls: bool, timeout: float) -> socket.socket:
+    """A TCP connection, with TLS when asked for. ``name`` is sent as SNI."""
     connected = socket.create_connection((address, port), timeout)
     if not tls:
         return connected
@@ -67,7 +68,7 @@ def ask(
         else:
             kind, _sep, address = target.partition("://")
             tls = kind == "https"
-            connected = _tcp(address, 443 if tls else 80, host, tls, timeout)
+            connected = connect(address, 443 if tls else 80, host, tls, timeout)
         connection = _Socket(connected, timeout)
         try:
             connection.request("GET", path, headers=headers)
