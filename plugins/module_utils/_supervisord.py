@@ -18,6 +18,8 @@ CONF_DIR = "/etc/supervisor/conf.d"
 
 # supervisor/xmlrpc.py: Faults
 _BAD_NAME, _NOT_RUNNING, _ALREADY_ADDED, _STILL_RUNNING = 10, 70, 90, 91
+# longer than any app's stopwaitsecs: its timeout, 1000 s at most, and 5 s
+_STOP_TIMEOUT = 1100.0
 
 
 class SupervisordError(Exception):
@@ -105,12 +107,17 @@ class Supervisord:
         return True
 
     def _drop(self, group: str) -> None:
+        """Stop and forget a group.
+
+        supervisord looks after its children once a second, or when it is asked something: asking often makes it quick.
+        """
         try:
-            self._call("stopProcessGroup", group)
+            self._call("stopProcessGroup", group, False)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode not in (_BAD_NAME, _NOT_RUNNING):
                 raise SupervisordError(f"supervisord does not stop {group}: {fault.faultString}") from fault
-        deadline = time.monotonic() + 10
+        # supervisord itself kills what outlives its stopwaitsecs
+        deadline = time.monotonic() + _STOP_TIMEOUT
         while True:
             try:
                 self._call("removeProcessGroup", group)

@@ -261,8 +261,11 @@ class Firewall:
 
     def change(self, before: State, after: State, calls: list[list[str]]) -> None:
         """What opens comes first, what closes after it, and turning it on last."""
+        running = before.enabled and before.loaded
         if before.ipv6 != after.ipv6:
             self.set_ipv6(after.ipv6)
+            if running:  # a running ufw has to know both families before it takes rules for both
+                self.run("ufw", "reload")
         for call in calls:
             self.run("ufw", *call)
         if before.incoming != after.incoming:
@@ -274,10 +277,8 @@ class Firewall:
         if not self.module.check_mode:
             # what ufw really wrote down, not what it was asked for
             self.prove(self.read())
-        if not (before.enabled and before.loaded):
+        if not running:
             self.run("ufw", "--force", "enable")
-        elif before.ipv6 != after.ipv6:
-            self.run("ufw", "reload")
         if not self.module.check_mode:
             self.compare(after)
 

@@ -53,14 +53,17 @@ def start() -> None:
         if answers():
             return  # another clone was faster
         active = _active_units()
-        if not shutil.which("dockerd"):
-            _refuse_unless_root()
-            apt_install(PACKAGES)
-        _refuse_unless_root()
-        # the installation of the package may have started it already, as it does on an ordinary host
-        if not answers():
-            _start_with_systemd() if _has_systemd() else _start_by_hand()
-        _remember(active)
+        _refuse_unless_possible()
+        try:
+            if not shutil.which("dockerd"):
+                apt_install(PACKAGES)
+            if not shutil.which("docker"):
+                apt_install(["docker-cli"])  # a package of its own since Debian 13
+            # the installation of the package may have started it already, as it does on an ordinary host
+            if not answers():
+                _start_with_systemd() if _has_systemd() else _start_by_hand()
+        finally:
+            _remember(active)
         say("The docker daemon was not running; it does now, until `make down`.")
 
 
@@ -136,18 +139,18 @@ def _active_units() -> set[str]:
     return {unit for unit in UNITS if run("systemctl", "is-active", "--quiet", unit, check=False).returncode == 0}
 
 
-def _refuse_unless_root() -> None:
-    if shutil.which("docker") and sys.platform == "darwin":
+def _refuse_unless_possible() -> None:
+    if sys.platform == "darwin":
         raise Problem("No docker daemon answers: start Docker Desktop (or use `vagrant up`), then run again.")
-    if shutil.which("dockerd") and os.geteuid() != 0:
+    if not shutil.which("dockerd") and not can_apt():
+        raise Problem(
+            "Boxes need docker, and this set-up installs it only as root on Debian or Ubuntu. "
+            "Install docker (or use `vagrant up` instead of boxes), then run again."
+        )
+    if os.geteuid() != 0:
         raise Problem(
             "No docker daemon answers. Start it (sudo systemctl start docker), and let yourself use it "
             "(sudo usermod -aG docker $USER, then log in again)."
-        )
-    if not shutil.which("dockerd") and not can_apt():
-        raise Problem(
-            "Boxes need docker, and only root on Debian or Ubuntu has it installed by this set-up. "
-            "Install docker (or use `vagrant up` instead of boxes), then run again."
         )
 
 
@@ -189,7 +192,9 @@ def _wait(alive: Callable[[], bool]) -> None:
 def _remember(active_before: set[str]) -> None:
     ours: dict[str, object]
     if _has_systemd():
-        ours = {"units": [unit for unit in UNITS if unit in _active_units() - active_before]}
+        if not (started := _active_units() - active_before):
+            return
+        ours = {"units": [unit for unit in UNITS if unit in started]}
     else:
         pid = _pid_in(PID_FILE)
         if not is_process(pid, "dockerd"):
