@@ -266,6 +266,9 @@ class Firewall:
             self.set_ipv6(after.ipv6)
             if running:  # a running ufw has to know both families before it takes rules for both
                 self.run("ufw", "reload")
+        if before.enabled and not before.loaded:
+            # half loaded (IPv6 just turned on by hand, a flush): ufw would fail to add rules
+            self.run("ufw", "disable")
         for call in calls:
             self.run("ufw", *call)
         if before.incoming != after.incoming:
