@@ -234,7 +234,17 @@ def _make_network(wanted: str) -> plan.Network:
         first = [plan.Network(stored.read_text().strip())] if stored.exists() else []
         candidates = plan.free_subnets([*first, *plan.subnets(CLONE)], _taken())
     for subnet in candidates:
-        made = run("docker", "network", "create", "--subnet", str(subnet), "--label", f"flaskhost.clone={CLONE}", NETWORK, check=False)
+        made = run(
+            "docker",
+            "network",
+            "create",
+            "--subnet",
+            str(subnet),
+            "--label",
+            f"flaskhost.clone={CLONE}",
+            NETWORK,
+            check=False,
+        )
         if made.returncode == 0:
             stored.write_text(f"{subnet}\n")
             return subnet

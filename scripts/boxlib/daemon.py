@@ -80,10 +80,9 @@ def stop() -> None:
         if not unused:
             say("The docker daemon stays: another clone works with it.")
             return
-        if answers():
-            if names := run("docker", "ps", "--format", "{{.Names}}").stdout.split():
-                say(f"The docker daemon stays: {', '.join(names)} still run{'s' * (len(names) == 1)} on it.")
-                return
+        if answers() and (names := run("docker", "ps", "--format", "{{.Names}}").stdout.split()):
+            say(f"The docker daemon stays: {', '.join(names)} still run{'s' * (len(names) == 1)} on it.")
+            return
         if units := ours.get("units"):
             run("systemctl", "stop", *units)
         elif is_process(ours["pid"], "dockerd", ours["born"]):
@@ -208,7 +207,9 @@ def _terminate(pid: int, born: str) -> None:
     deadline = time.monotonic() + STOP_SECONDS
     while is_process(pid, "dockerd", born):
         if time.monotonic() > deadline:
-            raise Problem(f"The docker daemon (process {pid}) was told to end and has not after {STOP_SECONDS} seconds.")
+            raise Problem(
+                f"The docker daemon (process {pid}) was told to end and has not after {STOP_SECONDS} seconds."
+            )
         time.sleep(0.1)
 
 

@@ -174,4 +174,3 @@ _WITHOUT_MMDEBSTRAP = (
     "Install it (Debian and Ubuntu have a package), or let docker fetch an image: "
     "FLASKHOST_BOX_IMAGE=debian:bookworm (or ubuntu:24.04)."
 )
-

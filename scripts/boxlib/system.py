@@ -45,9 +45,8 @@ def run(
 
 def shared_dir() -> Path:
     """A directory that all clones of this user on this machine share, for locks and for who started what."""
-    if os.geteuid() == 0 and Path("/run").is_dir():
-        path = Path("/run/flaskhost")
-    else:
+    path = Path("/run/flaskhost")
+    if os.geteuid() != 0 or not path.parent.is_dir():
         path = Path(tempfile.gettempdir()) / f"flaskhost-{os.geteuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or path.stat().st_uid != os.geteuid():

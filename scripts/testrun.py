@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the parts of the test suite, two at a time, each with its log in build/logs; leaves no box of its own behind."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from boxlib import boxes, daemon
+from boxlib.image import Recipe, ensure
+from boxlib.system import ROOT, Problem, say
+
+LOGS = ROOT / "build" / "logs"
+AT_A_TIME = 2
+MINUTES = 25
+COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
+KEPT = "rehearsal"  # the box of the user, not of the tests
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One command of the suite; `counts` if its log has pytest's summary and nothing else to count."""
+
+    name: str
+    command: tuple[str, ...]
+    needs_boxes: bool = False
+    counts: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a part went."""
+
+    part: Part
+    passed: int
+    failed: int
+    seconds: float
+
+
+def parts() -> list[Part]:
+    """The suite, longest part first. A new Molecule scenario is a part by itself."""
+    scenarios = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+    folders = [folder for folder in ("tests/unit", "tests/templates") if any((ROOT / folder).glob("test_*.py"))]
+    return [
+        *(Part(name, ("molecule", "test", "--scenario-name", name), needs_boxes=True) for name in scenarios),
+        Part("unit", ("pytest", "-q", *folders), counts=True),
+    ]
+
+
+def counted(log: str) -> tuple[int, int]:
+    """Tests passed and failed, summed over pytest's summary lines ("3 failed, 12 passed in 1.2s") of a log."""
+    passed = failed = 0
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", log).splitlines():
+        if re.search(r"\bin \d+\.\d+s\b", line):
+            for number, kind in COUNT.findall(line):
+                passed, failed = (passed + int(number), failed) if kind == "passed" else (passed, failed + int(number))
+    return passed, failed
+
+
+class Suite:
+    """The running parts; ends them all when it is interrupted."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def run(self, part: Part) -> Result:
+        """Run one part to its end."""
+        began = time.monotonic()
+        log = LOGS / f"{part.name}.log"
+        if self._stopped:
+            return Result(part, 0, 1, 0)
+        say(f"{part.name}: starts (build/logs/{part.name}.log)")
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                part.command, cwd=ROOT, env=_environment(part), stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self._running.add(process)
+        try:
+            code = process.wait(timeout=MINUTES * 60)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            code = 124
+        finally:
+            self._running.discard(process)
+        text = log.read_text(errors="replace")
+        passed, failed = counted(text)
+        if not part.counts and not code:
+            passed += 1  # the scenario itself: it converged, was idempotent, verified
+        if code and not failed:
+            failed = 1
+        seconds = time.monotonic() - began
+        say(f"{part.name}: {'ok' if not failed else f'FAILED (exit code {code})'}, {seconds:.0f} s")
+        if failed:
+            say("\n".join(f"    {line}" for line in text.splitlines()[-60:]))
+        return Result(part, passed, failed, seconds)
+
+    def stop(self) -> None:
+        """End what runs, start nothing more."""
+        self._stopped = True
+        for process in list(self._running):
+            _end(process)
+
+
+def _environment(part: Part) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return environment | {
+        "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}",
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(ROOT / ".ansible" / "molecule" / part.name),
+        "PYTHONUNBUFFERED": "1",
+        "NO_COLOR": "1",
+        "ANSIBLE_NOCOLOR": "1",
+    }
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a part with all its children, which share the session we gave it."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+            return
+
+
+@contextlib.contextmanager
+def boxes_for(chosen: list[Part]) -> Iterator[None]:
+    """Docker and the usual image ready before the parts start; afterwards no box is left that was not there before."""
+    if not any(part.needs_boxes for part in chosen):
+        yield
+        return
+    try:
+        with daemon.in_use():
+            ensure(Recipe.wanted(None, None, like_ubuntu=False))
+            before = {KEPT, *boxes.boxes()}
+            try:
+                yield
+            finally:
+                left = set(boxes.boxes())
+                boxes.down(sorted(left - before) if left & before else None)
+    finally:
+        daemon.stop()
+
+
+def main(names: list[str]) -> int:
+    """Run the suite, or the named parts of it; the last line tells the numbers."""
+    known = {part.name: part for part in parts()}
+    if unknown := [name for name in names if name not in known]:
+        raise Problem(f"No such part: {', '.join(unknown)}. There are: {', '.join(known)}.")
+    chosen = [known[name] for name in names] or list(known.values())
+    LOGS.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    suite = Suite()
+    with boxes_for(chosen), ThreadPoolExecutor(AT_A_TIME) as pool:
+        try:
+            results = list(pool.map(suite.run, chosen))
+        except KeyboardInterrupt:
+            suite.stop()
+            raise
+    print()
+    for result in results:
+        verdict = "FAILED" if result.failed else "ok"
+        print(
+            f"{result.part.name:14} {verdict:8}{result.passed:5} passed {result.failed:4} failed {result.seconds:6.0f} s"
+        )
+    failed = sum(result.failed for result in results)
+    print(f"{sum(result.passed for result in results)} passed, {failed} failed", flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Problem as problem:
+        sys.exit(f"test: {problem}")
+    except KeyboardInterrupt:
+        sys.exit("test: interrupted.")
