@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the shipped site.yml makes of a bare box, seen from outside and inside."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+import testinfra.host
+
+from tests.support.stack import Stack, box
+from tests.support.web import Page, fetch, post_entry
+
+Host = testinfra.host.Host
+
+
+def test_https_serves_the_app_and_http_leads_there(address: str) -> None:
+    page = fetch(f"https://{address}/")
+    assert page.status == 200
+    assert "guestbook" in page.text.lower()
+    plain = fetch(f"http://{address}/some?x=1")
+    assert (plain.status, plain.headers["location"]) == (301, f"https://{address}/some?x=1")
+
+
+def test_static_files_come_from_nginx_with_caching(address: str, host: Host) -> None:
+    link = re.search(r'href="(/static/[^"]+\.css[^"]*)"', fetch(f"https://{address}/").text)
+    assert link
+    style = fetch(f"https://{address}{link.group(1)}")
+    assert style.status == 200
+    assert style.headers["content-type"].startswith("text/css")
+    assert "max-age=2592000" in style.headers["cache-control"]
+    # the app adds its release to all it answers; nginx does not
+    assert "x-flaskhost-release" not in style.headers
+    assert fetch(f"https://{address}/static/../RELEASE.json").status == 404
+    assert fetch(f"https://{address}/static/%2e%2e/%2e%2e/.env").status in (400, 404)
+
+
+def test_an_entry_survives_in_mariadb(address: str, host: Host) -> None:
+    post_entry(address, "Ada", "Grüße, 你好 🎉")
+    assert "你好 🎉" in fetch(f"https://{address}/").text
+    rows = host.check_output("mariadb -N -e 'select message from guestbook.entry order by id desc limit 1'")
+    assert rows == "Grüße, 你好 🎉"
+
+
+def test_translations_were_compiled_in_the_build(address: str) -> None:
+    german = fetch(f"https://{address}/", {"Accept-Language": "de"})
+    assert '<html lang="de"' in german.text
+
+
+@pytest.mark.parametrize("user", ["root", "ops", "nobody"])
+def test_ssh_accepts_keys_only(address: str, user: str) -> None:
+    asked = subprocess.run(
+        ["ssh", "-o", "BatchMode=yes", "-o", "PreferredAuthentications=none", "-o", "StrictHostKeyChecking=no",
+         "-o", "UserKnownHostsFile=/dev/null", f"{user}@{address}", "true"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Permission denied (publickey)." in asked.stderr
+
+
+def test_root_is_refused_even_with_the_key_that_was_its_own(address: str) -> None:
+    key = str((__import__("pathlib").Path(__file__).parents[3] / ".ansible/box/id_ed25519").resolve())
+    words = ["ssh", "-i", key, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]
+    words += ["-o", "UserKnownHostsFile=/dev/null"]
+    refused = subprocess.run([*words, f"root@{address}", "true"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 255
+    assert "Permission denied" in refused.stderr
+    assert subprocess.run([*words, f"ops@{address}", "sudo", "-n", "true"], check=False).returncode == 0
+
+
+def test_only_22_80_and_443_answer(address: str, host: Host) -> None:
+    # something listens everywhere, so that a closed port is the firewall's work
+    host.run("systemd-run --unit listen-8000 python3 -m http.server 8000 --bind 0.0.0.0")
+    try:
+        host.run("sleep 1")
+        assert host.socket("tcp://0.0.0.0:8000").is_listening
+        found = {port: Page.port_open(address, port) for port in (22, 80, 443, 3306, 8000)}
+    finally:
+        host.run("systemctl stop listen-8000")
+    assert found == {22: True, 80: True, 443: True, 3306: False, 8000: False}
+
+
+def test_the_database_listens_for_this_host_alone(host: Host) -> None:
+    listening = [line for line in host.socket.get_listening_sockets() if line.endswith(":3306")]
+    assert listening == ["tcp://127.0.0.1:3306"]
+
+
+def test_other_users_see_nothing_of_the_app(host: Host) -> None:
+    release = host.check_output("readlink /srv/guestbook/current").rpartition("/")[2]
+    host.run("useradd --system --shell /usr/sbin/nologin stranger")
+    for path in (
+        "/srv/guestbook/environments",
+        f"/srv/guestbook/environments/{release}.json",
+        f"/srv/guestbook/releases/{release}/guestbook/__init__.py",
+        "/srv/guestbook/shared",
+        "/var/log/guestbook",
+        "/run/guestbook",
+        f"/etc/supervisor/conf.d/guestbook@{release}.conf",
+    ):
+        assert host.file(path).exists, path
+        assert host.run("runuser -u stranger -- test -r %s", path).failed, path
+    # nor in the list of processes
+    environment = host.check_output("cat /srv/guestbook/environments/%s.json", release)
+    password = re.search(r"://[^:]+:([^@]+)@", environment)
+    assert password and password.group(1) not in host.check_output("ps -eo args")
+
+
+def test_secrets_are_in_no_log_and_not_in_the_release(host: Host) -> None:
+    release = host.check_output("readlink /srv/guestbook/current").rpartition("/")[2]
+    secret = re.search(r'"SECRET_KEY": "([^"]+)"', host.check_output("cat /srv/guestbook/environments/%s.json", release))
+    assert secret
+    found = host.run("grep -rlF -- %s /var/log /srv/guestbook/releases /etc/supervisor /etc/nginx", secret.group(1))
+    assert found.stdout == ""
+    assert secret.group(1) not in host.check_output("journalctl --no-pager -o cat")
+
+
+def test_a_second_run_in_check_mode_finds_nothing_to_do(stack: Stack) -> None:
+    run = stack.playbook("site", "--check", "--diff").check()
+    assert run.changed == 0, run.output[-4000:]
+
+
+def test_it_says_which_login_it_uses(stack: Stack) -> None:
+    assert "logged in as ops" in stack.playbook("validate").check().output
+
+
+def test_everything_is_back_after_a_restart(stack: Stack, address: str) -> None:
+    box("restart", "default")
+    stack.playbook("validate").check()
+    assert fetch(f"https://{address}/").status == 200

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A steady load, as visitors make it: for the boxes that a test made itself, bounded in rate and time."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+
+RELEASE_HEADER = "X-Flaskhost-Release"
+
+
+@dataclass
+class Report:
+    """What the load saw. Times are seconds since its start."""
+
+    sent: int = 0
+    failed: list[str] = field(default_factory=list)
+    answered: list[tuple[float, str]] = field(default_factory=list)  # when, which release
+
+    @property
+    def longest_gap(self) -> float:
+        """Longest time in which no answer came."""
+        times = sorted(when for when, _release in self.answered)
+        return max((later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=0.0)
+
+    @property
+    def releases(self) -> list[str]:
+        """The releases that answered, in the order of their first answer."""
+        return list(dict.fromkeys(release for _when, release in sorted(self.answered)))
+
+    def last_release(self) -> str:
+        """The release of the last answer."""
+        return max(self.answered)[1] if self.answered else ""
+
+    def __str__(self) -> str:
+        return (
+            f"sent {self.sent}, failed {len(self.failed)}, longest gap {self.longest_gap:.2f} s, "
+            f"releases {' -> '.join(self.releases)}{''.join(chr(10) + '  ' + text for text in self.failed[:10])}"
+        )
+
+
+class SteadyLoad:
+    """Requests at a fixed rate while a ``with`` block runs; ``report`` holds the result afterwards.
+
+    Half of the visitors keep their connection, half open a new one for each request.
+
+    :param address: address of a box.
+    :param path: what to get.
+    :param host: name to ask for.
+    :param rate: requests per second.
+    :param longest: seconds after which it stops by itself.
+    :param visitors: concurrent visitors; each sends ``rate / visitors`` requests per second.
+    """
+
+    def __init__(
+        self, address: str, path: str = "/", *, host: str = "", rate: float = 50, longest: float = 300, visitors: int = 10
+    ) -> None:
+        self.report = Report()
+        self._address, self._path, self._host = address, path, host or address
+        self._interval, self._longest = visitors / rate, longest
+        self._stop = threading.Event()
+        self._mutex = threading.Lock()
+        self._start = 0.0
+        self._context = ssl.create_default_context()
+        self._context.check_hostname = False
+        self._context.verify_mode = ssl.CERT_NONE
+        self._threads = [threading.Thread(target=self._visit, args=(n, visitors), daemon=True) for n in range(visitors)]
+
+    def __enter__(self) -> SteadyLoad:
+        self._start = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _connect(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self._address, 443, timeout=30, context=self._context)
+
+    def _visit(self, number: int, visitors: int) -> None:
+        keeps = number % 2 == 0
+        connection = self._connect()
+        due = self._start + self._interval * number / visitors
+        while not self._stop.wait(max(0.0, due - time.monotonic())) and time.monotonic() - self._start < self._longest:
+            due += self._interval
+            fresh = not keeps or connection.sock is None
+            try:
+                release = self._get(connection)
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
+                connection.close()
+                if fresh:
+                    self._note(failed=f"{time.monotonic() - self._start:.2f} s: {type(error).__name__} {error}")
+                    continue
+                # a server may close an idle connection at any time; every client asks again on a new one (RFC 9110, 9.2.2)
+                try:
+                    release = self._get(connection)
+                except (OSError, http.client.HTTPException) as again:
+                    self._note(failed=f"{time.monotonic() - self._start:.2f} s: {type(again).__name__} {again}")
+                    connection.close()
+                    continue
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                connection.close()
+                self._note(failed=f"{time.monotonic() - self._start:.2f} s: {type(error).__name__} {error}")
+                continue
+            if not keeps:
+                connection.close()
+            self._note(release=release)
+        connection.close()
+
+    def _get(self, connection: http.client.HTTPSConnection) -> str:
+        connection.request("GET", self._path, headers={"Host": self._host})
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise ValueError(f"status {response.status}: {body[:80]!r}")
+        return response.getheader(RELEASE_HEADER) or ""
+
+    def _note(self, *, release: str = "", failed: str = "") -> None:
+        with self._mutex:
+            self.report.sent += 1
+            if failed:
+                self.report.failed.append(failed)
+            else:
+                self.report.answered.append((time.monotonic() - self._start, release))
