@@ -392,10 +392,8 @@ def _admits(
         if re.search(r"\b(route|out\w*)\b", rule.extra):
             continue
         opens = rule.action in ("allow", "limit")
-        if address is not None:
-            matches = address in ipaddress.ip_network(rule.source, strict=False)
-        else:
-            matches = opens or rule.from_anywhere
+        source = ipaddress.ip_network(rule.source, strict=False)
+        matches = address in source if address else opens or rule.from_anywhere
         # "log" and a profile only say more about the rule, they do not narrow it down
         narrowed = re.search(r"\b(in_\S+|to |source port)", rule.extra)
         if matches and not (opens and narrowed):
@@ -425,6 +423,12 @@ def ssh_connection(root: Path, pid: int) -> tuple[str, int] | None:
             return None
         pid = int(parent[1])
     return None
+
+
+def listening_ports(sshd_settings: str) -> set[int]:
+    """Ports that ``sshd -T`` names, without those of the loopback interface."""
+    found = re.findall(r"^listenaddress \[?(.+?)\]?:(\d+)\b", sshd_settings, re.MULTILINE)
+    return {int(port) for address, port in found if not address.startswith("127.") and address != "::1"}
 
 
 def _plain_address(text: str) -> str:

@@ -14,8 +14,9 @@ description:
   - Knows its own rules by their comment, which begins with O(owner) and a colon. All other rules stay
     as they are, whoever made them. Where somebody else's rule has the same port, protocol and source,
     theirs stays; if it has another action, the module warns.
-  - Before anything is changed, it is worked out whether new ssh connections would still get in. If
-    not, the module fails and nothing has happened. The firewall is turned on last.
+  - Before anything is changed, it is worked out whether new ssh connections would still get in, on the
+    port of this connection, on O(ssh_ports) and on one of those in sshd's configuration. If not, the
+    module fails and nothing has happened. The firewall is turned on last.
 options:
   rules:
     description: The rules for incoming connections. Where rules overlap, the first one counts.
@@ -135,6 +136,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._ufw import (
     commands,
     has_ipv6,
     is_own,
+    listening_ports,
     make_plan,
     read_state,
     ssh_connection,
@@ -174,9 +176,11 @@ class Firewall:
         )
 
     def loaded(self, tool: str, chain: str) -> bool:
+        """Whether the kernel has ufw's rules of one family."""
         return self.succeeds([tool, "-w", "5", "-n", "-L", chain])
 
     def succeeds(self, command: list[str]) -> bool:
+        """Whether a command that only asks ends with 0."""
         return self.call(command)[0] == 0
 
     def call(self, command: list[str]) -> tuple[int, str]:
@@ -212,6 +216,10 @@ class Firewall:
         """Raise an error if state would refuse new ssh connections."""
         ports, client = self.ports()
         shut = sorted(port for port in ports if not admits(state.rules, state.incoming, port, client))
+        # sshd may have moved since this connection was made: one of its ports has to be open as well
+        listening = listening_ports(self.call(["sshd", "-T"])[1])
+        if listening and not any(admits(state.rules, state.incoming, port, client) for port in listening):
+            shut = sorted({*shut, *listening})
         if shut:
             raise UfwError(
                 f"ssh on port {', '.join(map(str, shut))} would be refused"
@@ -221,6 +229,7 @@ class Firewall:
             )
 
     def converge(self) -> dict[str, Any]:
+        """Do it; the result is what the module returns."""
         owner = self.params["owner"]
         wanted = wanted_rules(self.params["rules"], owner, self.ipv6)
         before = self.read()
@@ -286,6 +295,7 @@ class Firewall:
             self.compare(after)
 
     def compare(self, wanted: State) -> None:
+        """Raise an error if ufw's files and the kernel are not as wanted."""
         found = self.read()
         if found != wanted:
             lines = set(wanted.lines()) ^ set(found.lines())

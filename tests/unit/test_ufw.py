@@ -241,3 +241,14 @@ def test_ssh_connection_through_sudo(tmp_path: Path, value: bytes, expected: tup
     process(tmp_path, 20, 10, b"SUDO_USER=admin\0")
     assert ufw.ssh_connection(tmp_path, 20) == expected
     assert ufw.ssh_connection(tmp_path, 99) is None
+
+
+def test_ports_of_sshd() -> None:
+    text = """port 22
+listenaddress [::]:22
+listenaddress 0.0.0.0:2222
+listenaddress 127.0.0.1:2200 rdomain vrf
+listenaddress [::1]:2201
+"""
+    assert ufw.listening_ports(text) == {22, 2222}
+    assert ufw.listening_ports("sshd is not installed") == set()
