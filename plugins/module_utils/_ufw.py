@@ -427,8 +427,8 @@ def ssh_connection(root: Path, pid: int) -> tuple[str, int] | None:
 
 def listening_ports(sshd_settings: str) -> set[int]:
     """Ports that ``sshd -T`` names, without those of the loopback interface."""
-    found = re.findall(r"^listenaddress \[?(.+?)\]?:(\d+)\b", sshd_settings, re.MULTILINE)
-    return {int(port) for address, port in found if not address.startswith("127.") and address != "::1"}
+    found = re.findall(r"^listenaddress (\[[^]]*\]|[^\s:]+):(\d+)\b", sshd_settings, re.MULTILINE)
+    return {int(port) for address, port in found if not address.startswith("127.") and address != "[::1]"}
 
 
 def _plain_address(text: str) -> str:
