@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from boxlib import boxes, daemon
@@ -22,7 +22,6 @@ LOGS = ROOT / "build" / "logs"
 AT_A_TIME = 2
 MINUTES = 25
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
-KEPT = "rehearsal"  # the box of the user, not of the tests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,21 +132,30 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             return
 
 
+def own_boxes(chosen: list[Part], names: Iterable[str]) -> list[str]:
+    """Those boxes that belong to the chosen scenarios: called like the scenario, or like it and a dash."""
+    scenarios = [part.name for part in chosen if part.needs_boxes]
+    return sorted(
+        name for name in names for scenario in scenarios if name == scenario or name.startswith(f"{scenario}-")
+    )
+
+
 @contextlib.contextmanager
 def boxes_for(chosen: list[Part]) -> Iterator[None]:
-    """Docker and the usual image ready before the parts start; afterwards no box is left that was not there before."""
+    """Docker and the usual image ready before the parts start; afterwards the boxes of these scenarios are gone.
+
+    Others stay: somebody may work with a box of this clone meanwhile.
+    """
     if not any(part.needs_boxes for part in chosen):
         yield
         return
     try:
         with daemon.in_use():
             ensure(Recipe.wanted(None, None, like_ubuntu=False))
-            before = {KEPT, *boxes.boxes()}
             try:
                 yield
             finally:
-                left = set(boxes.boxes())
-                boxes.down(sorted(left - before) if left & before else None)
+                boxes.down(own_boxes(chosen, boxes.boxes()))
     finally:
         daemon.stop()
 

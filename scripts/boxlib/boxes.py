@@ -129,7 +129,7 @@ def restart(name: str) -> Box:
 
 
 def down(names: list[str] | None) -> None:
-    """Remove boxes, or all of them with their network; what is gone already is no error."""
+    """Remove these boxes, or all; with the last one goes the network. What is gone already is no error."""
     existing = boxes() if daemon.answers() else {}
     known = {path.parent.name for path in STATE.glob("*/address")}
     for name in names if names is not None else sorted({*existing, *known}):
@@ -138,11 +138,10 @@ def down(names: list[str] | None) -> None:
                 _remove(existing[name])
                 say(f"{name}: removed")
             _forget(name)
-    if names is None:
-        if daemon.answers():
+    # docker itself refuses to remove a network that a box is on, also one that came up meanwhile
+    if daemon.answers() and not boxes() and _subnets_of(NETWORK):
+        with locked(STATE / "network.lock"):
             run("docker", "network", "rm", NETWORK, check=False)
-        for leftover in [*STATE.glob("*.lock"), STATE / "subnet", KNOWN_HOSTS]:
-            leftover.unlink(missing_ok=True)
 
 
 def ssh_command(box: Box, user: str | None) -> list[str]:

@@ -153,3 +153,11 @@ def test_the_suite_has_a_part_per_scenario_and_the_unit_tests_last() -> None:
     names = [part.name for part in testrun.parts()]
     assert names[-1] == "unit"
     assert names == list(dict.fromkeys(names))
+
+
+def test_the_suite_removes_the_boxes_of_its_scenarios_only() -> None:
+    chosen = [testrun.Part("options", (), needs_boxes=True), testrun.Part("unit", (), counts=True)]
+    assert testrun.own_boxes(chosen, ["default", "options-a", "options-b", "optionsx", "rehearsal", "unit"]) == [
+        "options-a",
+        "options-b",
+    ]
