@@ -22,6 +22,11 @@ options:
     type: list
     elements: path
     default: []
+  exclude:
+    description: Directories below O(config) that somebody else loads, and that do not count here.
+    type: list
+    elements: path
+    default: []
   on_change:
     description: How a changed configuration is loaded.
     type: str
@@ -60,24 +65,24 @@ from ansible.module_utils.basic import AnsibleModule
 STAMPS = "/run/flaskhost/units"
 
 
-def config_files(paths: "list[str]") -> "list[str]":
+def config_files(paths: "list[str]", exclude: "list[str]") -> "list[str]":
     """All files below the paths, sorted; links are followed one step, as their targets are what is read."""
     found = []
     for path in paths:
         if os.path.isdir(path):
             for top, folders, names in os.walk(path):
-                folders.sort()
+                folders[:] = sorted(name for name in folders if os.path.join(top, name) not in exclude)
                 found += [os.path.join(top, name) for name in sorted(names)]
         elif os.path.exists(path):
             found.append(path)
     return found
 
 
-def fingerprint(paths: "list[str]") -> "tuple[str, float]":
+def fingerprint(paths: "list[str]", exclude: "list[str]") -> "tuple[str, float]":
     """A hash of names and contents, and the newest time of change (ctime: a moved-in old file counts as new)."""
     digest = hashlib.sha256()
     newest = 0.0
-    for path in config_files(paths):
+    for path in config_files(paths, exclude):
         try:
             with open(path, "rb") as stream:
                 content = stream.read()
@@ -101,6 +106,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "config": {"type": "list", "elements": "path", "default": []},
+            "exclude": {"type": "list", "elements": "path", "default": []},
             "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
             "validate": {"type": "str"},
         },
@@ -125,7 +131,7 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=True, done=["start"])
         module.fail_json(msg=f"there is no unit {name} on this host")
-    mark, newest = fingerprint(params["config"])
+    mark, newest = fingerprint(params["config"], params["exclude"])
     stamp = os.path.join(STAMPS, name)
     try:
         with open(stamp, encoding="utf-8") as stream:

@@ -92,7 +92,8 @@ class Bench:
             after = visit(address)
             if after.line != line or after.release == before.release:
                 raise Failure(f"After the deploy of {line!r} the page is {after}; before it was {before}.")
-            self._play("rollback", "rollback.yml", "-e", "flask_app=guestbook")
+            # by its id: which release is the one before is not what is measured here
+            self._play("rollback", "rollback.yml", "-e", "flask_app=guestbook", "-e", f"flask_release={before.release}")
             back = visit(address)
             if back != before:
                 raise Failure(f"After the rollback the page is {back}, not {before}.")
