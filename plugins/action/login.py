@@ -9,7 +9,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleE
 from ansible.plugins.action import ActionBase
 
 # says who it is, and whether it may become root without a password
-_QUESTION = "id -un; if [ \"$(id -u)\" = 0 ] || sudo -n true 2>/dev/null; then echo root; else echo no-root; fi"
+_QUESTION = 'id -un; if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo root; else echo no-root; fi'
 
 
 class ActionModule(ActionBase):
@@ -19,9 +19,11 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(["users", "ports", "fresh"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Do the control node's part, then have the module do the host's."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         users = list(dict.fromkeys(user for user in self._task.args.get("users") or [] if user))
-        ports = list(dict.fromkeys(int(port) for port in self._task.args.get("ports") or [] if port)) or [None]
+        given = dict.fromkeys(int(port) for port in self._task.args.get("ports") or [] if port)
+        ports: list[int | None] = [*given] or [None]
         if not users:
             raise AnsibleActionFail("login needs a list of users to try")
         if self._connection.transport != "ssh":

@@ -20,6 +20,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(["app", "purpose", "wait", "min_free_mb"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Do the control node's part, then have the module do the host's."""
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         # tasks run in forks of the ansible-playbook process

@@ -22,6 +22,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(["app", "version", "stamp", "token", "config", "who", "reuse_commit", "deploy_key"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Do the control node's part, then have the module do the host's."""
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         source = arguments["app"]["source"]

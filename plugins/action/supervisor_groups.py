@@ -15,6 +15,7 @@ class ActionModule(RenderingAction):
     _VALID_ARGS = frozenset(["start", "stop", "drain", "drain_timeout"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Do the control node's part, then have the module do the host's."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = dict(self._task.args)

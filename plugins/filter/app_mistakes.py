@@ -14,6 +14,7 @@ try:
 except ImportError:  # before ansible-core 2.19 undefined values arrive anyway
 
     def accept_lazy_markers(plugin: Any) -> Any:
+        """Nothing to mark."""
         return plugin
 
 
@@ -22,12 +23,18 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import 
 
 
 @accept_lazy_markers
-def app_mistakes(flask_apps_by_host: Any, vault_by_host: Any = None, base: Any = "", database_hosts: Any = None) -> list[str]:
+def app_mistakes(
+    flask_apps_by_host: Any, vault_by_host: Any = None, base: Any = "", database_hosts: Any = None
+) -> list[str]:
+    """Documented in app_mistakes.yml."""
     if not isinstance(flask_apps_by_host, Mapping):
         raise AnsibleFilterError("app_mistakes needs a mapping of host names to what each host has in flask_apps.")
     return mistakes(plain(flask_apps_by_host), plain(vault_by_host or {}), plain(base) or "", plain(database_hosts))
 
 
 class FilterModule:
+    """Filters of this file."""
+
     def filters(self) -> dict[str, Any]:
+        """By the names under which templates call them."""
         return {"app_mistakes": app_mistakes}

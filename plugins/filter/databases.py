@@ -19,6 +19,7 @@ def databases(
     vault_by_host: Any = None,
     secrets: Any = None,
 ) -> list[dict[str, Any]]:
+    """Documented in databases.yml."""
     by_host, vaults = plain(flask_apps_by_host or {}), plain(vault_by_host or {})
     try:
         apps = {web: resolve.merged(apps or [], vaults.get(web)) for web, apps in by_host.items()}
@@ -28,5 +29,8 @@ def databases(
 
 
 class FilterModule:
+    """Filters of this file."""
+
     def filters(self) -> dict[str, Any]:
+        """By the names under which templates call them."""
         return {"databases": databases}

@@ -12,6 +12,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._dotenv import dum
 
 
 def dotenv(environment: Any) -> str:
+    """Documented in dotenv.yml."""
     try:
         return dump(plain(environment))
     except ValueError as error:
@@ -19,5 +20,8 @@ def dotenv(environment: Any) -> str:
 
 
 class FilterModule:
+    """Filters of this file."""
+
     def filters(self) -> dict[str, Any]:
+        """By the names under which templates call them."""
         return {"dotenv": dotenv}

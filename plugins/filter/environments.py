@@ -8,19 +8,30 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import plain
-from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import ResolveError, environment, merged, present
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import (
+    ResolveError,
+    environment,
+    merged,
+    present,
+)
 
 
 def environments(flask_apps: Any, vault: Any = None, secrets: Any = None) -> dict[str, dict[str, str]]:
+    """Documented in environments.yml."""
     apps, generated = plain(flask_apps or []), plain(secrets or {})
     if any("paths" in app for app in apps):
         raise AnsibleFilterError("environments needs flask_apps itself: resolved apps hold no environment.")
     try:
-        return {app["name"]: environment(app, generated.get(app["name"])) for app in present(merged(apps, plain(vault)))}
+        return {
+            app["name"]: environment(app, generated.get(app["name"])) for app in present(merged(apps, plain(vault)))
+        }
     except ResolveError as error:
         raise AnsibleFilterError(str(error)) from None
 
 
 class FilterModule:
+    """Filters of this file."""
+
     def filters(self) -> dict[str, Any]:
+        """By the names under which templates call them."""
         return {"environments": environments}

@@ -15,4 +15,5 @@ class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
+        """By the names under which templates call them."""
         return {"nginx_name": nginx_name}

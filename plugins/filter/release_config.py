@@ -8,7 +8,19 @@ import json
 from typing import Any
 
 # what a running release depends on; names, certificates, health checks and pruning do not touch it
-_KEYS = ("wsgi", "server", "workers", "threads", "timeout", "database", "python", "build", "migrate", "processes", "shared")
+_KEYS = (
+    "wsgi",
+    "server",
+    "workers",
+    "threads",
+    "timeout",
+    "database",
+    "python",
+    "build",
+    "migrate",
+    "processes",
+    "shared",
+)
 
 
 def release_config(app: Any, environment: Any) -> str:
@@ -22,4 +34,5 @@ class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
+        """By the names under which templates call them."""
         return {"release_config": release_config}

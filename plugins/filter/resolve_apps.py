@@ -11,14 +11,22 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import 
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import merged, resolve
 
 
-def resolve_apps(flask_apps: Any, vault: Any = None, host: Any = None, address: Any = "", base: Any = "") -> list[dict[str, Any]]:
+def resolve_apps(
+    flask_apps: Any, vault: Any = None, host: Any = None, address: Any = "", base: Any = ""
+) -> list[dict[str, Any]]:
+    """Documented in resolve_apps.yml."""
     try:
         apps = merged(plain(flask_apps or []), plain(vault))
         return resolve(apps, plain(host), plain(address) or "", plain(base) or "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"flask_apps cannot be resolved; flaskhost.stack.app_mistakes tells what is wrong with it: {error!r}") from error
+        raise AnsibleFilterError(
+            f"flask_apps cannot be resolved; flaskhost.stack.app_mistakes tells what is wrong with it: {error!r}"
+        ) from error
 
 
 class FilterModule:
+    """Filters of this file."""
+
     def filters(self) -> dict[str, Any]:
+        """By the names under which templates call them."""
         return {"resolve_apps": resolve_apps}

@@ -12,6 +12,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._supervisor import
 
 
 def supervisor_environment(variables: Any) -> str:
+    """Documented in supervisor_environment.yml."""
     try:
         return environment(plain(variables))
     except ValueError as error:
@@ -19,5 +20,8 @@ def supervisor_environment(variables: Any) -> str:
 
 
 class FilterModule:
+    """Filters of this file."""
+
     def filters(self) -> dict[str, Any]:
+        """By the names under which templates call them."""
         return {"supervisor_environment": supervisor_environment}

@@ -56,7 +56,10 @@ _raw:
 
 
 class LookupModule(LookupBase):
+    """The lookup of this file."""
+
     def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[dict[str, dict[str, str]]]:
+        """One dictionary, by app."""
         self.set_options(var_options=variables, direct=kwargs)
         directory = str(self.get_option("directory"))
         try:

@@ -13,9 +13,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import Missing, plain
-from ansible_collections.flaskhost.stack.plugins.module_utils._app_report import Report, label, looks_secret, nearest, one_of, show
-from ansible_collections.flaskhost.stack.plugins.module_utils._app_rules import App, Site, app_rules, host_rules, inventory_rules
-from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import BY_PATH, KEYS, RESERVED_ENV, RULES, Key, children
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_report import (
+    Report,
+    label,
+    looks_secret,
+    nearest,
+    one_of,
+    show,
+)
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_rules import (
+    App,
+    Site,
+    app_rules,
+    host_rules,
+    inventory_rules,
+)
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import (
+    BY_PATH,
+    KEYS,
+    RESERVED_ENV,
+    RULES,
+    Key,
+    children,
+)
 
 EXAMPLE_APP = 'flask_apps: [{name: blog, source: {path: ../blog}, wsgi: "blog:create_app()"}]'
 FREE = ("env", "processes")  # mappings whose keys a person chooses
@@ -44,7 +64,11 @@ def mistakes(
     server from us, by its name; None when unknown, which leaves out the checks that need it.
     """
     report = Report()
-    site = Site(base, exists, None if database_hosts is None else {host: _names(host, found) for host, found in database_hosts.items()})
+    site = Site(
+        base,
+        exists,
+        None if database_hosts is None else {host: _names(host, found) for host, found in database_hosts.items()},
+    )
     hosts = {str(host): _apps_of(str(host), plain(raw), report) for host, raw in by_host.items()}
     known = {app.name for apps in hosts.values() for app in apps if app.name}
     for host, raw in (vault_by_host or {}).items():
@@ -71,7 +95,10 @@ def _apps_of(host: str, raw: Any, report: Report) -> list[App]:
     for index, entry in enumerate(raw):
         where = f"flask_apps[{index}]"
         if not isinstance(entry, dict):
-            report.add(host, f"{where}: must be a mapping with name, source and wsgi, not {show(entry)}. Example: {EXAMPLE_APP}")
+            report.add(
+                host,
+                f"{where}: must be a mapping with name, source and wsgi, not {show(entry)}. Example: {EXAMPLE_APP}",
+            )
             continue
         name = entry.get("name")
         app = App(host, where, name if isinstance(name, str) else "", entry, report)
@@ -84,20 +111,30 @@ def _vault_of(host: str, raw: Any, apps: list[App], known: set[str], report: Rep
     if raw is None:
         return
     if not isinstance(raw, dict):
-        report.add(host, f"vault_flask_apps: must be a mapping by app name, not {show(raw, True)}. Example: vault_flask_apps: {{blog: {{env: {{...}}}}}}")
+        report.add(
+            host,
+            f"vault_flask_apps: must be a mapping by app name, not {show(raw, True)}. Example: vault_flask_apps: {{blog: {{env: {{...}}}}}}",
+        )
         return
     for name, entry in raw.items():
         where = f"vault_flask_apps.{label(name)}"
         if name not in known:
             near = nearest(name, known)
-            hint = f"Did you mean {label(near)}?" if near else f"Known apps: {one_of(sorted(map(label, known))) or 'none'}."
+            hint = (
+                f"Did you mean {label(near)}?"
+                if near
+                else f"Known apps: {one_of(sorted(map(label, known))) or 'none'}."
+            )
             report.add(host, f"{where}: there is no app {label(name)} in flask_apps of any host. {hint}")
         if entry is None:
             continue
         own = next((app for app in apps if app.name == name), None)
         app = own or App(host, where, str(name), {}, report)
         if not isinstance(entry, dict):
-            report.add(host, f"{where}{app.who}: must be a mapping, not {show(entry, True)}. Example: {label(name)}: {{env: {{MAIL_PASSWORD: ...}}}}")
+            report.add(
+                host,
+                f"{where}{app.who}: must be a mapping, not {show(entry, True)}. Example: {label(name)}: {{env: {{MAIL_PASSWORD: ...}}}}",
+            )
             continue
         app.vault = entry
         _Walk(app, report, vault=True).mapping("", "", where, entry)
@@ -134,7 +171,11 @@ class _Walk:
             if self.vault and not key.vault:
                 self.tell(inner, place, "is not a secret. Move it to the entry of the app in flask_apps.")
             elif key.vault_only and not self.vault:
-                self.tell(inner, place, f"a secret in the open, {show(found, True)}. Move it to vault_flask_apps.{self.app.label or '<app>'}.{inner}.")
+                self.tell(
+                    inner,
+                    place,
+                    f"a secret in the open, {show(found, True)}. Move it to vault_flask_apps.{self.app.label or '<app>'}.{inner}.",
+                )
             elif found is not None:
                 self.value(key, inner, place, found)
         if self.vault:
@@ -193,13 +234,21 @@ class _Walk:
         elif key.path == "env" and name in RESERVED_ENV:
             self.tell(path, where, f"{name} is set by the release itself. Use another name.")
         elif key.path == "processes" and name == "web":
-            self.tell(path, where, "the process web is the app itself. Remove it; `wsgi`, `server` and `workers` say how it runs.")
+            self.tell(
+                path,
+                where,
+                "the process web is the app itself. Remove it; `wsgi`, `server` and `workers` say how it runs.",
+            )
         else:
             self.value(inner, path, where, item)
 
     def _list(self, key: Key, path: str, where: str, value: Any) -> None:
         if not isinstance(value, list):
-            hint = f"Example: {key.example}" if not isinstance(value, str) else f"Put it in brackets: {key.path.rsplit('.', maxsplit=1)[-1]}: [...]"
+            hint = (
+                f"Example: {key.example}"
+                if not isinstance(value, str)
+                else f"Put it in brackets: {key.path.rsplit('.', maxsplit=1)[-1]}: [...]"
+            )
             self._wrong(key, path, where, value, hint)
             return
         inner = BY_PATH[f"{key.path}[]"]
@@ -228,15 +277,29 @@ class _Walk:
         if value is None:
             self.tell(path, where, 'has no value. Write "" for an empty one, or remove the line.')
         elif isinstance(value, (dict, list)):
-            self.tell(path, where, f"must be one value, not {show(value)}. Write lists and mappings as one text, in quotes.")
+            self.tell(
+                path, where, f"must be one value, not {show(value)}. Write lists and mappings as one text, in quotes."
+            )
         elif not isinstance(value, (str, int, float)):
-            self.tell(path, where, f"must be a text, a number or a boolean, not {show(value, self.secret(path))}. Put it in quotes.")
+            self.tell(
+                path,
+                where,
+                f"must be a text, a number or a boolean, not {show(value, self.secret(path))}. Put it in quotes.",
+            )
         elif isinstance(value, str) and "\0" in value:
-            self.tell(path, where, "contains a NUL character, which no environment can carry. Encode the value, for example with base64.")
+            self.tell(
+                path,
+                where,
+                "contains a NUL character, which no environment can carry. Encode the value, for example with base64.",
+            )
 
     def _text(self, key: Key, path: str, where: str, value: Any) -> None:
         if not isinstance(value, str):
             scalar = value is not None and not isinstance(value, (dict, list))
             self._wrong(key, path, where, value, "Put it in quotes." if scalar else "")
         elif key.rule and not RULES[key.rule].pattern.fullmatch(value) and not (value == "" and key.default == ""):
-            self.tell(path, where, f"{show(value, self.secret(path))} is malformed. It must be {RULES[key.rule].says}. Example: {key.example}")
+            self.tell(
+                path,
+                where,
+                f"{show(value, self.secret(path))} is malformed. It must be {RULES[key.rule].says}. Example: {key.example}",
+            )

@@ -239,7 +239,9 @@ def _secret(app: Mapping[str, Any], secrets: Mapping[str, Any] | None, kind: str
     value = (secrets or {}).get(kind)
     if not value:
         name = app["name"]
-        raise ResolveError(f"app {name}: no {kind}. Give {key} in vault_flask_apps.{name}, or pass what lookup('flaskhost.stack.generated_secrets') made.")
+        raise ResolveError(
+            f"app {name}: no {kind}. Give {key} in vault_flask_apps.{name}, or pass what lookup('flaskhost.stack.generated_secrets') made."
+        )
     return str(value)
 
 
@@ -283,9 +285,13 @@ def databases(
                 continue
             password = database_password(app, (secrets or {}).get(app["name"]))
             key = (database["engine"], database["name"], database["user"])
-            entry = found.setdefault(key, {"engine": key[0], "name": key[1], "user": key[2], "password": password, "hosts": []})
+            entry = found.setdefault(
+                key, {"engine": key[0], "name": key[1], "user": key[2], "password": password, "hosts": []}
+            )
             if entry["password"] != password:
-                raise ResolveError(f"database user {database['user']} on {here} has two passwords; app {app['name']} on {web} brings another one.")
+                raise ResolveError(
+                    f"database user {database['user']} on {here} has two passwords; app {app['name']} on {web} brings another one."
+                )
             come_from = ["127.0.0.1", "localhost"] if web == here else []
             if not local:
                 come_from += _addresses(web, addresses, needed=web != here)
@@ -296,5 +302,7 @@ def databases(
 def _addresses(web: str, addresses: Mapping[str, Any] | None, needed: bool) -> list[str]:
     given = (addresses or {}).get(web) or []
     if needed and not given:
-        raise ResolveError(f"no address of web host {web}: give it in addresses, so that its database users may come from there.")
+        raise ResolveError(
+            f"no address of web host {web}: give it in addresses, so that its database users may come from there."
+        )
     return [given] if isinstance(given, str) else list(given)

@@ -14,7 +14,11 @@ from typing import Any
 
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_report import Report, label, show
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import control_path, database_of
-from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import DATABASE_PORTS, LOCAL_ADDRESSES, RESERVED_NAMES
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import (
+    DATABASE_PORTS,
+    LOCAL_ADDRESSES,
+    RESERVED_NAMES,
+)
 
 WSGI_EXAMPLES = "Examples: blog:app, blog.wsgi:application, blog:create_app(), blog:create_app('production')"
 
@@ -101,7 +105,9 @@ def app_rules(app: App, site: Site) -> None:
     """What must hold within one app."""
     name = app.usable_name
     if name in RESERVED_NAMES:
-        app.tell("name", f"{show(name)} is the name of a system account or group. Choose another, for example {name}-app.")
+        app.tell(
+            "name", f"{show(name)} is the name of a system account or group. Choose another, for example {name}-app."
+        )
     if app.absent:
         return
     _source(app, site)
@@ -125,7 +131,10 @@ def _source(app: App, site: Site) -> None:
         app.tell("source.version", "has no meaning with path, which is shipped as it is. Remove it.")
     url = app.get("source.git")
     if isinstance(url, str) and re.match(r"https?://[^/]*@|[a-z]+://[^/@]*:[^/@]*@", url):
-        app.tell("source.git", f"{show(url)} has a login inside, which would end up in process lists and logs. Use an ssh URL and a deploy key.")
+        app.tell(
+            "source.git",
+            f"{show(url)} has a login inside, which would end up in process lists and logs. Use an ssh URL and a deploy key.",
+        )
     _must_exist(app, site, "source.path", "directory")
 
 
@@ -134,7 +143,10 @@ def _must_exist(app: App, site: Site, path: str, what: str) -> None:
     if isinstance(value, str) and value:
         absolute = control_path(value, site.base)
         if not site.exists(absolute):
-            app.tell(path, f"the {what} {show(value)} does not exist on the control node; looked for {absolute}. Relative paths start at the inventory.")
+            app.tell(
+                path,
+                f"the {what} {show(value)} does not exist on the control node; looked for {absolute}. Relative paths start at the inventory.",
+            )
 
 
 def _wsgi(app: App) -> None:
@@ -145,7 +157,10 @@ def _wsgi(app: App) -> None:
     if problem:
         app.tell("wsgi", f"{show(target)} {problem}. {WSGI_EXAMPLES}")
     elif app.get("server") == "uwsgi" and "(" in target and not target.endswith("()"):
-        app.tell("wsgi", f"{show(target)} has arguments, but uWSGI calls a factory without any. Use server: gunicorn, or a module that makes the call.")
+        app.tell(
+            "wsgi",
+            f"{show(target)} has arguments, but uWSGI calls a factory without any. Use server: gunicorn, or a module that makes the call.",
+        )
 
 
 def wsgi_problem(target: str) -> str:
@@ -184,7 +199,10 @@ def _tls(app: App, site: Site) -> None:
     for key in ("tls.certificate", "tls.key"):
         given = _dig(app.value, key, "")
         if mode == "provided" and not given:
-            app.tell(key, "is missing; mode provided needs a file on the control node. Example: tls: {mode: provided, certificate: blog.pem, key: blog.key}")
+            app.tell(
+                key,
+                "is missing; mode provided needs a file on the control node. Example: tls: {mode: provided, certificate: blog.pem, key: blog.key}",
+            )
         elif mode != "provided" and given:
             app.tell(key, f"has no meaning in mode {mode}. Write mode: provided, or remove it.")
         elif mode == "provided":
@@ -198,21 +216,36 @@ def _database(app: App, site: Site) -> None:
     if engine not in DATABASE_PORTS:
         for key in ("name", "user", "host", "port"):
             if app.given(f"database.{key}"):
-                app.tell(f"database.{key}", f"has no meaning with engine {engine}. Say which engine: database: {{engine: mysql, ...}}, or remove it.")
+                app.tell(
+                    f"database.{key}",
+                    f"has no meaning with engine {engine}. Say which engine: database: {{engine: mysql, ...}}, or remove it.",
+                )
         if app.secret("database.password"):
-            app.tell("database.engine", f"engine {engine} has no password, but vault_flask_apps.{app.label} gives one. Write engine: mysql, or remove it.")
+            app.tell(
+                "database.engine",
+                f"engine {engine} has no password, but vault_flask_apps.{app.label} gives one. Write engine: mysql, or remove it.",
+            )
         return
     host = app.get("database.host", "127.0.0.1")
     if app.is_bad("database.host"):
         return
     local = host in LOCAL_ADDRESSES
     if engine == "postgresql" and (local or site.is_ours(host)):
-        app.tell("database.engine", "postgresql: there is no role for it yet. Name an external server in database.host, or use mysql or sqlite.")
+        app.tell(
+            "database.engine",
+            "postgresql: there is no role for it yet. Name an external server in database.host, or use mysql or sqlite.",
+        )
     elif local:
         if site.database_hosts is not None and app.host not in site.database_hosts:
-            app.tell("database.host", f"{show(host)} means {app.host} itself, which has no database server. Put the host into the group db, or name a server.")
+            app.tell(
+                "database.host",
+                f"{show(host)} means {app.host} itself, which has no database server. Put the host into the group db, or name a server.",
+            )
     elif not site.is_ours(host) and not _can_log_in(app):
-        app.tell("database", f"no password for the external server {host}. Put it into vault_flask_apps.{app.label or '<app>'}.database.password.")
+        app.tell(
+            "database",
+            f"no password for the external server {host}. Put it into vault_flask_apps.{app.label or '<app>'}.database.password.",
+        )
 
 
 def _can_log_in(app: App) -> bool:
@@ -240,7 +273,9 @@ def _static(app: App) -> None:
         if isinstance(url, str):
             first = seen.setdefault(url.rstrip("/"), index)
             if first != index:
-                app.tell(f"static[{index}].url", f"{show(url)} is the url of static[{first}] already. Remove one of them.")
+                app.tell(
+                    f"static[{index}].url", f"{show(url)} is the url of static[{first}] already. Remove one of them."
+                )
 
 
 def _shared(app: App) -> None:
@@ -263,7 +298,9 @@ def host_rules(host: str, apps: list[App]) -> None:
         name = app.usable_name
         first = names.setdefault(name, app) if name else app
         if first is not app:
-            app.tell("name", f"{show(name)} is the name of {first.where} already. Give each app of a host its own name.")
+            app.tell(
+                "name", f"{show(name)} is the name of {first.where} already. Give each app of a host its own name."
+            )
         if app.absent:
             continue
         for index, domain in app.good_items("domains"):
@@ -271,11 +308,17 @@ def host_rules(host: str, apps: list[App]) -> None:
             if owner is app:
                 app.tell(f"domains[{index}]", f"{show(domain)} is given twice. Remove one of them.")
             elif owner:
-                app.tell(f"domains[{index}]", f"{show(domain)} belongs to {owner.where} (app {owner.label}) already. Give each name to one app of a host.")
+                app.tell(
+                    f"domains[{index}]",
+                    f"{show(domain)} belongs to {owner.where} (app {owner.label}) already. Give each name to one app of a host.",
+                )
             domains.setdefault(domain, app)
         if not app.given("domains") or app.value["domains"] == []:
             if anywhere:
-                app.tell("domains", f"empty, as in {anywhere.where} (app {anywhere.label}). Only one app of a host can answer for every name; give it domains.")
+                app.tell(
+                    "domains",
+                    f"empty, as in {anywhere.where} (app {anywhere.label}). Only one app of a host can answer for every name; give it domains.",
+                )
             anywhere = anywhere or app
 
 
@@ -285,7 +328,12 @@ def inventory_rules(apps: list[App], site: Site) -> None:
     users: dict[tuple[str, str, str], App] = {}
     for app in apps:
         engine = app.get("database.engine")
-        if app.absent or not app.usable_name or engine not in DATABASE_PORTS or any(bad.startswith("database") for bad in app.bad):
+        if (
+            app.absent
+            or not app.usable_name
+            or engine not in DATABASE_PORTS
+            or any(bad.startswith("database") for bad in app.bad)
+        ):
             continue
         database = database_of(app.value)
         server = site.server(app, database["host"])
@@ -299,11 +347,17 @@ def _share(app: App, first: App, kind: str, value: str, server: str) -> None:
     passwords = first.secret("database.password"), app.secret("database.password")
     if first.name == app.name:
         if kind == "user" and passwords[0] != passwords[1]:
-            app.tell("database.user", f"{show(value)} on {server} has another password in vault_flask_apps of {first.host}. Give all hosts the same.")
+            app.tell(
+                "database.user",
+                f"{show(value)} on {server} has another password in vault_flask_apps of {first.host}. Give all hosts the same.",
+            )
         return
     if kind == "name" and first.given("database.name") and app.given("database.name"):
         return  # written out in both: two apps on one database, on purpose
     if kind == "user" and all(passwords) and passwords[0] == passwords[1]:
         return
     what = "database" if kind == "name" else "database user"
-    app.tell(f"database.{kind}", f"the {what} {show(value)} on {server} is that of app {first.name} ({first.host}) already. Choose another database.{kind}.")
+    app.tell(
+        f"database.{kind}",
+        f"the {what} {show(value)} on {server} is that of app {first.name} ({first.host}) already. Choose another database.{kind}.",
+    )

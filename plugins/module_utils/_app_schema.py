@@ -53,10 +53,18 @@ _PART = r"(?!\.{1,2}(?:/|$))[\w.@+-]+"
 RULES = {
     "name": _rule(_NAME, "a lower-case letter, then up to 23 lower-case letters, digits, - or _"),
     "process": _rule(_NAME, "a lower-case letter, then up to 23 lower-case letters, digits, - or _"),
-    "domain": _rule(rf"(?=.{{1,253}}$)(?!.*\.[0-9]+$)(?![0-9]+$){_LABEL}(?:\.{_LABEL})*", "a host name in lower case, without scheme, port, path or *"),
-    "host": _rule(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*", "a host name or an IP address"),
+    "domain": _rule(
+        rf"(?=.{{1,253}}$)(?!.*\.[0-9]+$)(?![0-9]+$){_LABEL}(?:\.{_LABEL})*",
+        "a host name in lower case, without scheme, port, path or *",
+    ),
+    "host": _rule(
+        r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*", "a host name or an IP address"
+    ),
     "identifier": _rule(r"[A-Za-z_][A-Za-z0-9_-]{0,31}", "a letter, then up to 31 letters, digits, _ or -"),
-    "relative": _rule(rf"{_PART}(?:/{_PART})*/?", "a path inside the source tree: relative, without .., made of letters, digits and . _ @ + - /"),
+    "relative": _rule(
+        rf"{_PART}(?:/{_PART})*/?",
+        "a path inside the source tree: relative, without .., made of letters, digits and . _ @ + - /",
+    ),
     "requirements": _rule(rf"{_PART}(?:/{_PART})*", "auto, or a file inside the source tree"),
     "package": _rule(
         r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]*\])?(?:\s*(?:[<>=!~;@(]|\s)[^\n\r\0]*)?",
@@ -66,7 +74,9 @@ RULES = {
         r"(?:https?|ssh|git)://[^\s/][^\s]*|file:///[^\s]+|/[^\s]+|(?:[\w.-]+@)?[\w.-]+:(?!/?/|:)[^\s]+",
         "an https://, ssh:// or file:// URL, or user@host:path",
     ),
-    "version": _rule(r"(?!-)(?!.*\.\.)[^\s~^:?*\[\\\x00-\x20\x7f]+", "a branch, a tag or a commit (not an option, no spaces)"),
+    "version": _rule(
+        r"(?!-)(?!.*\.\.)[^\s~^:?*\[\\\x00-\x20\x7f]+", "a branch, a tag or a commit (not an option, no spaces)"
+    ),
     "url_path": _rule(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~@+-]+)+/?", "a path that starts with / and is more than /"),
     "request_path": _rule(r"/[^\s\"'\\#\x00-\x20\x7f]*", "a path that starts with /, without spaces"),
     "expires": _rule(r"[0-9]+(?:ms|s|m|h|d|w|M|y)|max|off|epoch", "a time as nginx writes it"),
@@ -100,7 +110,15 @@ class Key:
 
 
 def _count(path: str, text: str, default: int, low: int = 1, high: int = 1000, example: str = "") -> Key:
-    return Key(path, "integer", text, example or f"{path.rsplit('.', maxsplit=1)[-1]}: {default}", default=default, low=low, high=high)
+    return Key(
+        path,
+        "integer",
+        text,
+        example or f"{path.rsplit('.', maxsplit=1)[-1]}: {default}",
+        default=default,
+        low=low,
+        high=high,
+    )
 
 
 KEYS: tuple[Key, ...] = (
@@ -154,7 +172,14 @@ KEYS: tuple[Key, ...] = (
         rule="version",
         refuses="`version` beside `path`",
     ),
-    Key("source.subdir", "text", "The directory of the source tree that holds the app.", "subdir: backend", default="", rule="relative"),
+    Key(
+        "source.subdir",
+        "text",
+        "The directory of the source tree that holds the app.",
+        "subdir: backend",
+        default="",
+        rule="relative",
+    ),
     Key(
         "wsgi",
         "text",
@@ -219,7 +244,14 @@ KEYS: tuple[Key, ...] = (
         rule="file",
         refuses="a file that does not exist; none in mode `provided`; one in another mode",
     ),
-    Key("database", "mapping", "The database of the app; it becomes `DATABASE_URL`.", "database: {engine: mysql}", default={}, vault=True),
+    Key(
+        "database",
+        "mapping",
+        "The database of the app; it becomes `DATABASE_URL`.",
+        "database: {engine: mysql}",
+        default={},
+        vault=True,
+    ),
     Key(
         "database.engine",
         "choice",
@@ -293,7 +325,13 @@ KEYS: tuple[Key, ...] = (
         vault=True,
         refuses="`RELEASE_ID`, `PATH`, `HOME`, `USER`; lists, mappings, dates, empty values; a NUL character",
     ),
-    Key("python", "mapping", "What is installed into the virtual environment.", "python: {requirements: auto}", default={}),
+    Key(
+        "python",
+        "mapping",
+        "What is installed into the virtual environment.",
+        "python: {requirements: auto}",
+        default={},
+    ),
     Key(
         "python.requirements",
         "text",
@@ -310,11 +348,29 @@ KEYS: tuple[Key, ...] = (
         default=[],
     ),
     Key("python.packages[]", "text", "A requirement.", "sentry-sdk[flask]>=2", rule="package"),
-    Key("build", "list", "Commands run in the candidate before it is probed.", "build: [flask translate compile]", default=[]),
+    Key(
+        "build",
+        "list",
+        "Commands run in the candidate before it is probed.",
+        "build: [flask translate compile]",
+        default=[],
+    ),
     Key("build[]", "text", "A command.", "flask translate compile", rule="command"),
-    Key("migrate", "list", "Commands run once per deploy, before the candidate starts.", "migrate: [flask db upgrade]", default=[]),
+    Key(
+        "migrate",
+        "list",
+        "Commands run once per deploy, before the candidate starts.",
+        "migrate: [flask db upgrade]",
+        default=[],
+    ),
     Key("migrate[]", "text", "A command.", "flask db upgrade", rule="command"),
-    Key("processes", "mapping", "Commands that run beside the web server, by name.", "processes: {worker: rq worker tasks}", default={}),
+    Key(
+        "processes",
+        "mapping",
+        "Commands that run beside the web server, by name.",
+        "processes: {worker: rq worker tasks}",
+        default={},
+    ),
     Key(
         "processes{}",
         "text",
@@ -323,7 +379,13 @@ KEYS: tuple[Key, ...] = (
         rule="line",
         refuses="the name `web`, which is the app itself (`wsgi`, `server`); quotes that do not close",
     ),
-    Key("static", "list", "Directories that nginx serves by itself.", "static: [{url: /static, path: blog/static}]", default=[]),
+    Key(
+        "static",
+        "list",
+        "Directories that nginx serves by itself.",
+        "static: [{url: /static, path: blog/static}]",
+        default=[],
+    ),
     Key("static[]", "mapping", "One directory.", "{url: /static, path: blog/static, expires: 30d}"),
     Key(
         "static[].url",
@@ -334,14 +396,45 @@ KEYS: tuple[Key, ...] = (
         rule="url_path",
         refuses="the same url twice in an app",
     ),
-    Key("static[].path", "text", "Where it is in the source tree.", "path: blog/static", required=True, rule="relative"),
-    Key("static[].expires", "text", "How long browsers may keep the files.", "expires: 30d", default="30d", rule="expires"),
+    Key(
+        "static[].path", "text", "Where it is in the source tree.", "path: blog/static", required=True, rule="relative"
+    ),
+    Key(
+        "static[].expires",
+        "text",
+        "How long browsers may keep the files.",
+        "expires: 30d",
+        default="30d",
+        rule="expires",
+    ),
     Key("shared", "mapping", "What outlives releases.", "shared: {dirs: [uploads]}", default={}),
-    Key("shared.dirs", "list", "Directories of the source tree that live in `shared/` instead.", "dirs: [uploads]", default=[]),
-    Key("shared.dirs[]", "text", "A directory.", "uploads", rule="relative", refuses="a path inside another shared path"),
-    Key("shared.files", "list", "Files of the source tree that live in `shared/` instead.", "files: [config.ini]", default=[]),
-    Key("shared.files[]", "text", "A file.", "config.ini", rule="relative", refuses="a path inside another shared path"),
-    Key("healthcheck", "mapping", "The request that proves that a release works.", "healthcheck: {path: /healthz}", default={}),
+    Key(
+        "shared.dirs",
+        "list",
+        "Directories of the source tree that live in `shared/` instead.",
+        "dirs: [uploads]",
+        default=[],
+    ),
+    Key(
+        "shared.dirs[]", "text", "A directory.", "uploads", rule="relative", refuses="a path inside another shared path"
+    ),
+    Key(
+        "shared.files",
+        "list",
+        "Files of the source tree that live in `shared/` instead.",
+        "files: [config.ini]",
+        default=[],
+    ),
+    Key(
+        "shared.files[]", "text", "A file.", "config.ini", rule="relative", refuses="a path inside another shared path"
+    ),
+    Key(
+        "healthcheck",
+        "mapping",
+        "The request that proves that a release works.",
+        "healthcheck: {path: /healthz}",
+        default={},
+    ),
     Key("healthcheck.path", "text", "Its path.", "path: /healthz", default="/", rule="request_path"),
     _count("healthcheck.status", "The status that means healthy.", 200, 200, 599),
     _count("healthcheck.timeout", "Seconds a candidate may take until it answers.", 30),

@@ -10,8 +10,9 @@ import os
 import pwd
 import stat
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 
 class FilesetError(Exception):
@@ -87,7 +88,7 @@ def _ids(entry: dict[str, Any], check: bool) -> tuple[int, int]:
     for key, lookup in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
         name = entry.get(key) or "root"
         try:
-            ids.append(int(lookup(name)[2]))  # type: ignore[index]
+            ids.append(int(lookup(name)[2]))
         except KeyError:
             if not check:
                 raise FilesetError(f"{entry['path']}: {key} {name!r} does not exist on this host") from None

@@ -67,7 +67,11 @@ def resolve(app: App, version: str, deploy_key: str, *, fetch: bool = True) -> s
             refs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/flaskhost/default"]
             _must(app, [*words, *refs], environment)
     # a branch first: it is what `main` means where a tag of that name exists too
-    names = [f"refs/heads/{version}", f"refs/tags/{version}", version] if version not in ("", "HEAD") else ["refs/flaskhost/default"]
+    names = (
+        [f"refs/heads/{version}", f"refs/tags/{version}", version]
+        if version not in ("", "HEAD")
+        else ["refs/flaskhost/default"]
+    )
     for name in names:
         code, output = _run(app, ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"])
         if code == 0:
@@ -82,7 +86,9 @@ def export(app: App, commit: str, subdir: str, target: str) -> None:
     """Write the tree of a commit, or of a folder in it, into ``target``."""
     tree = f"{commit}:{subdir.strip('/')}" if subdir.strip("/") else commit
     # no shell may see the names; a pipe between the two is all that is needed of one
-    script = 'set -e; git -C "$1" archive --format=tar "$2" >"$3/.archive"; tar -xf "$3/.archive" -C "$3"; rm "$3/.archive"'
+    script = (
+        'set -e; git -C "$1" archive --format=tar "$2" >"$3/.archive"; tar -xf "$3/.archive" -C "$3"; rm "$3/.archive"'
+    )
     code, output = run_as(
         app.user,
         ["/bin/sh", "-c", script, "export", app.paths["repo"], tree, target],

@@ -7,8 +7,8 @@ import http.client
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 RELEASE_HEADER = "X-Flaskhost-Release"
 

@@ -8,6 +8,7 @@ import pwd
 import re
 import signal
 import subprocess
+from typing import Any
 
 TAIL_LINES = 40
 _SECRET_NAME = re.compile(r"SECRET|PASS|TOKEN|KEY|CREDENTIAL|DSN|SALT", re.IGNORECASE)
@@ -39,10 +40,10 @@ def run_as(
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         **(environment or {}),
     }
-    identity: dict[str, object] = {}
+    identity: dict[str, Any] = {}
     if os.geteuid() == 0:
         identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    with subprocess.Popen(  # noqa: S603 - no shell, words come from the inventory's owner
+    with subprocess.Popen(
         command,
         cwd=cwd,
         env=variables,
@@ -51,7 +52,7 @@ def run_as(
         stderr=subprocess.STDOUT,
         start_new_session=True,
         umask=0o022,
-        **identity,  # type: ignore[arg-type]
+        **identity,
     ) as process:
         try:
             output = process.communicate(stdin, timeout)[0]

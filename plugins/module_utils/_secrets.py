@@ -39,7 +39,9 @@ def secrets_of(name: str, directory: str, make: Callable[[int], str] = _make) ->
             _store(path, json.dumps({kind: make(size) for kind, size in SECRETS.items()}, indent=2) + "\n")
         return _read(path)
     except OSError as error:
-        raise SecretsError(f"the generated secrets of app {name} cannot be kept in {path}: {error.strerror or error}.") from error
+        raise SecretsError(
+            f"the generated secrets of app {name} cannot be kept in {path}: {error.strerror or error}."
+        ) from error
 
 
 def _prepare(directory: str) -> None:

@@ -47,7 +47,9 @@ def _variable(name: str, value: str) -> str:
     # supervisor strips every quote at both ends, and has no escape for a quote inside.
     quote = "'" if '"' in value else '"'
     if quote in value or value != value.strip("'\"") or _COMMENT.search(value) or _HERE in value:
-        raise ValueError(f"supervisor cannot hold the value of {name}: it has quotes, comment signs or %(here)s in a place that cannot be escaped")
+        raise ValueError(
+            f"supervisor cannot hold the value of {name}: it has quotes, comment signs or %(here)s in a place that cannot be escaped"
+        )
     return f"{quote}{value}{quote}".replace("%", "%%")
 
 

@@ -138,7 +138,9 @@ def group_file(group: str) -> str:
 def app_groups(app: str) -> list[str]:
     """Names of all groups of one app that have a file, live or not. ``blog`` never matches ``blog2``."""
     names = os.listdir(CONF_DIR) if os.path.isdir(CONF_DIR) else []
-    return sorted(name[:-5] for name in names if name.endswith(".conf") and name.split("@", 1)[0] == app and "@" in name)
+    return sorted(
+        name[:-5] for name in names if name.endswith(".conf") and name.split("@", 1)[0] == app and "@" in name
+    )
 
 
 def release_of(group: str) -> str:

@@ -62,7 +62,7 @@ def alternative(name: str) -> str:
         return f"DNS:{name}"
 
 
-def carried(text: str) -> "set[str]":
+def carried(text: str) -> set[str]:
     """The names in what ``openssl x509 -ext subjectAltName`` prints."""
     names = {part.strip().replace("IP Address:", "IP:") for line in text.splitlines()[1:] for part in line.split(",")}
     return {alternative(name.split(":", 1)[1]) if name.startswith("IP:") else name for name in names if name}
@@ -79,18 +79,20 @@ def main() -> None:
     )
     openssl = module.get_bin_path("openssl")
 
-    def ask(*words: str) -> "tuple[int, str]":
+    def ask(*words: str) -> tuple[int, str]:
         code, out, _err = module.run_command([openssl or "openssl", *words])
         return code, str(out)
 
-    def reason(one: "dict[str, object]") -> str:
+    def reason(one: dict[str, object]) -> str:
         certificate, key = str(one["certificate"]), str(one["key"])
         if not openssl or not os.path.exists(certificate) or not os.path.exists(key):
             return "missing"
         end = ask("x509", "-in", certificate, "-noout", "-checkend", str(module.params["renew_days"] * 86400))[0]
         if end:
             return "expires soon"
-        if not set(wanted[str(one["name"])]) <= carried(ask("x509", "-in", certificate, "-noout", "-ext", "subjectAltName")[1]):
+        if not set(wanted[str(one["name"])]) <= carried(
+            ask("x509", "-in", certificate, "-noout", "-ext", "subjectAltName")[1]
+        ):
             return "does not carry all names"
         if ask("x509", "-in", certificate, "-noout", "-pubkey") != ask("pkey", "-in", key, "-pubout"):
             return "does not fit its key"

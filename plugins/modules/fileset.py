@@ -47,7 +47,7 @@ options:
         description: What a link points to.
         type: str
       owner:
-        description: Owner. Not changed for an existing directory when empty.
+        description: Owner.
         type: str
         default: root
       group:
@@ -139,7 +139,7 @@ def main() -> None:
     started = time.monotonic()
     payload = json.loads(module.params["payload"])
 
-    def run(command: str) -> "tuple[int, str]":
+    def run(command: str) -> tuple[int, str]:
         code, out, err = module.run_command(command)
         return code, (out + err).strip()
 

@@ -61,7 +61,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 
-def os_release(text: str) -> "dict[str, object]":
+def os_release(text: str) -> dict[str, object]:
     """Parse /etc/os-release."""
     pairs = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
     plain = {key: value.strip().strip("\"'") for key, value in pairs.items()}
@@ -82,7 +82,7 @@ def memory_mb(meminfo: str) -> int:
     return 0
 
 
-def ssh_connection(pid: int) -> "tuple[int, str]":
+def ssh_connection(pid: int) -> tuple[int, str]:
     """Port of this host and address of the client of the ssh connection that process ``pid`` belongs to.
 
     sudo takes SSH_CONNECTION out of the environment, so the parents are asked as well.
@@ -134,7 +134,7 @@ def main() -> None:
     deadline = time.monotonic() + module.params["cloud_init_timeout"]
     while cloud_init_state() == "running" and time.monotonic() < deadline:
         time.sleep(1)
-    packages: "list[str]" = []
+    packages: list[str] = []
     query = module.get_bin_path("dpkg-query")
     if query:
         lines = module.run_command([query, "-W", "-f", "${db:Status-Status} ${Package}\\n"])[1].splitlines()

@@ -76,7 +76,9 @@ def main() -> None:
     found = []
     if params["units"]:
         states = module.run_command(["systemctl", "is-active", *params["units"]])[1].split()
-        found += [f"unit {unit} is {state}" for unit, state in zip(params["units"], states) if state != "active"]
+        found += [
+            f"unit {unit} is {state}" for unit, state in zip(params["units"], states, strict=False) if state != "active"
+        ]
     for path in params["private"]:
         if not os.path.exists(path):
             found.append(f"{path} does not exist")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Documentation only: the work is done on the control node, by the action plugin of this name.
+"""Documentation only: the work is done on the control node, by the action plugin of this name."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""

@@ -81,7 +81,7 @@ def is_open(address: str, port: int, timeout: float) -> bool:
         return False
 
 
-def get(address: str, host: str, path: str, tls: bool, timeout: float) -> "tuple[int, dict[str, str]]":
+def get(address: str, host: str, path: str, tls: bool, timeout: float) -> tuple[int, dict[str, str]]:
     """One GET: status and headers (names in lower case)."""
     connection = http.client.HTTPConnection(address, timeout=timeout)
     connection.sock = connect(address, 443 if tls else 80, host, tls, timeout)
@@ -94,7 +94,7 @@ def get(address: str, host: str, path: str, tls: bool, timeout: float) -> "tuple
         connection.close()
 
 
-def site_findings(address: str, site: "dict[str, object]", timeout: float) -> "list[str]":
+def site_findings(address: str, site: dict[str, object], timeout: float) -> list[str]:
     """What is wrong with one site."""
     name, host, path, tls = str(site["name"]), str(site["host"]), str(site["path"]), bool(site["tls"])
     found = []
@@ -103,7 +103,9 @@ def site_findings(address: str, site: "dict[str, object]", timeout: float) -> "l
         if status != site["status"]:
             found.append(f"{name}: GET {path} as {host} has status {status} where {site['status']} is expected")
         elif headers.get(RELEASE_HEADER.lower()) != site["release"]:
-            found.append(f"{name}: release {headers.get(RELEASE_HEADER.lower())} answers where {site['release']} is live")
+            found.append(
+                f"{name}: release {headers.get(RELEASE_HEADER.lower())} answers where {site['release']} is live"
+            )
         if tls:
             status, headers = get(address, host, path, False, timeout)
             target = headers.get("location", "")
@@ -131,7 +133,7 @@ def main() -> None:
     address, timeout = params["address"], params["timeout"]
     wanted = {**dict.fromkeys(params["closed_ports"], False), **dict.fromkeys(params["open_ports"], True)}
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        states = dict(zip(wanted, pool.map(lambda port: is_open(address, port, min(timeout, 2)), wanted)))
+        states = dict(zip(wanted, pool.map(lambda port: is_open(address, port, min(timeout, 2)), wanted), strict=True))
         found = [
             f"port {port} is {'open' if state else 'closed'}, but should not be"
             for port, state in states.items()

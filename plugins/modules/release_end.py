@@ -83,7 +83,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord impor
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import prune, stop_groups
 
 
-def discard(app: App, release: str, keep_directory: bool) -> "list[str]":
+def discard(app: App, release: str, keep_directory: bool) -> list[str]:
     """Stop and delete a candidate that never went live."""
     if not release or release == app.live():
         return []
@@ -96,7 +96,7 @@ def discard(app: App, release: str, keep_directory: bool) -> "list[str]":
     return [*groups, release]
 
 
-def history(app: App, line: "dict[str, object]") -> None:
+def history(app: App, line: dict[str, object]) -> None:
     """Add one line to the app's history."""
     with open(os.path.join(app.paths["root"], "history.jsonl"), "a", encoding="utf-8") as stream:
         stream.write(json.dumps(line, sort_keys=True) + "\n")
@@ -122,7 +122,7 @@ def main() -> None:
     release, result, former = params["release"], params["result"], params["former"]
     if module.check_mode or not _release_lock.still_mine(app.paths["lock"], params["token"]):
         module.exit_json(changed=False, pruned=[])
-    pruned: "list[str]" = []
+    pruned: list[str] = []
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         if result in ("finished", "rolled_back"):

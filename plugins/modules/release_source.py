@@ -105,7 +105,7 @@ def unpack(app: App, archive: bytes, target: str) -> None:
         raise ReleaseError(f"fetch: unpacking ended with {code}:\n{tail(output)}")
 
 
-def archive_of(params: "dict[str, object]") -> bytes:
+def archive_of(params: dict[str, object]) -> bytes:
     """The archive that the control node sent, inside of the call or as a file."""
     if params["archive_file"]:
         with open(str(params["archive_file"]), "rb") as stream:

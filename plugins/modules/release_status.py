@@ -57,7 +57,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord impor
 MARK = "; flaskhost.stack"
 
 
-def stranger_groups(names: "set[str]") -> "list[str]":
+def stranger_groups(names: set[str]) -> list[str]:
     """Groups of ours in conf.d of apps that are not among ``names``."""
     found = []
     for name in sorted(os.listdir(CONF_DIR)) if os.path.isdir(CONF_DIR) else []:
@@ -69,7 +69,7 @@ def stranger_groups(names: "set[str]") -> "list[str]":
     return found
 
 
-def status(app: App, running: "dict[str, str]") -> "dict[str, object]":
+def status(app: App, running: dict[str, str]) -> dict[str, object]:
     """One app's part of the answer."""
     live = app.live()
     group = f"{app.name}@{live}"

@@ -89,7 +89,7 @@ def waiting(path: str) -> int:
     return 0
 
 
-def drain(paths: "list[str]", timeout: float) -> None:
+def drain(paths: list[str], timeout: float) -> None:
     """Wait until nothing is queued: what is accepted is answered before the process ends, what is queued would be lost."""
     deadline = time.monotonic() + timeout
     quiet = 0

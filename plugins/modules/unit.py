@@ -65,7 +65,7 @@ from ansible.module_utils.basic import AnsibleModule
 STAMPS = "/run/flaskhost/units"
 
 
-def config_files(paths: "list[str]", exclude: "list[str]") -> "list[str]":
+def config_files(paths: list[str], exclude: list[str]) -> list[str]:
     """All files below the paths, sorted; links are followed one step, as their targets are what is read."""
     found = []
     for path in paths:
@@ -78,7 +78,7 @@ def config_files(paths: "list[str]", exclude: "list[str]") -> "list[str]":
     return found
 
 
-def fingerprint(paths: "list[str]", exclude: "list[str]") -> "tuple[str, float]":
+def fingerprint(paths: list[str], exclude: list[str]) -> tuple[str, float]:
     """A hash of names and contents, and the newest time of change (ctime: a moved-in old file counts as new)."""
     digest = hashlib.sha256()
     newest = 0.0
@@ -94,7 +94,7 @@ def fingerprint(paths: "list[str]", exclude: "list[str]") -> "tuple[str, float]"
     return digest.hexdigest(), newest
 
 
-def started_at(properties: "dict[str, str]") -> float:
+def started_at(properties: dict[str, str]) -> float:
     """When the unit became active, as a time of day; from the monotonic clock, which no time zone touches."""
     since_boot = int(properties.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
     return time.time() - time.monotonic() + since_boot if since_boot else 0.0
@@ -114,7 +114,7 @@ def main() -> None:
     )
     params = module.params
     name = params["name"]
-    done: "list[str]" = []
+    done: list[str] = []
 
     def systemctl(*words: str) -> str:
         code, out, err = module.run_command(["systemctl", *words])

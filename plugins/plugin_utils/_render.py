@@ -17,7 +17,7 @@ _MANAGED = "Written by Ansible (collection flaskhost.stack): what is changed her
 _FILLED_KEYS = ("path", "target", "owner", "group")
 
 
-class RenderingAction(ActionBase):  # type: ignore[misc]
+class RenderingAction(ActionBase):
     """An action whose arguments name templates of the role, or a site's overrides of them."""
 
     TRANSFERS_FILES = False
@@ -47,8 +47,12 @@ class RenderingAction(ActionBase):  # type: ignore[misc]
         text = trust_as_template(self._loader.get_text_file_contents(source))
         # the role's own file stays reachable from its override: {% extends "<same path>" %}
         search = [os.path.dirname(source), *reversed(roots)]
-        templar = self._templar.copy_with_new_env(searchpath=search, available_variables={"ansible_managed": _MANAGED, **variables, **extra})
-        content = templar.template(text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True})
+        templar = self._templar.copy_with_new_env(
+            searchpath=search, available_variables={"ansible_managed": _MANAGED, **variables, **extra}
+        )
+        content = templar.template(
+            text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": True}
+        )
         return "" if content is None else str(content)
 
     def _roots(self, variables: dict[str, Any]) -> list[str]:
