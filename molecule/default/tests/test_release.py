@@ -111,7 +111,7 @@ def test_rollback_to_a_named_release(stack: Stack, address: str, host: Host) -> 
         ("build", {"build": ["echo so it went; exit 3"]}, ["build: `echo so it went; exit 3` ended with 3", "so it went"]),
         ("requirements", {"python": {"packages": ["no-such-package-anywhere==9"]}}, ["build: `uv pip install"]),
         ("migrate", {"migrate": ["flask db upgrade no-such-revision"]}, ["migrate: `flask db upgrade no-such-revision`"]),
-        ("boot", {"wsgi": "guestbook:no_such_name"}, ["probe: GET /healthz", "no_such_name"]),
+        ("boot", {"wsgi": "guestbook:no_such_name", "env": {"FLASK_APP": "guestbook:create_app()"}}, ["probe: GET /healthz", "no_such_name"]),
         ("probe", {"healthcheck": {"path": "/nowhere", "timeout": 5}}, ["status 404 where 200 is expected"]),
     ],
 )
