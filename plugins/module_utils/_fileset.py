@@ -8,6 +8,7 @@ import fnmatch
 import grp
 import os
 import pwd
+import re
 import stat
 import tempfile
 from collections.abc import Callable
@@ -82,6 +83,30 @@ def look(path: str) -> Former:
         return Former("file", handle.read(), info.st_uid, info.st_gid, mode)
 
 
+def _through_link(path: str, before: Former) -> str:
+    """The directory that a link stands for, or the path itself.
+
+    Only a link of root's own counts (a disk mounted elsewhere): through an app's link, root would give the app whatever
+    it points to.
+    """
+    if before.kind != "link":
+        return path
+    if before.uid not in (0, os.geteuid()) or not os.path.isdir(path):
+        owner = _name(pwd.getpwuid, before.uid)
+        raise FilesetError(f"{path} is a link of {owner}, but the set has a directory there; move it away by hand")
+    return os.path.realpath(path)
+
+
+def _mode(entry: dict[str, Any]) -> int:
+    mode = entry.get("mode")
+    if not mode:
+        raise FilesetError(f"{entry['path']}: mode is missing")
+    # YAML reads an unquoted 0644 as the number 420
+    if not isinstance(mode, str) or not re.fullmatch("[0-7]{3,4}", mode):
+        raise FilesetError(f'{entry["path"]}: mode {mode!r} must be octal digits in quotes, such as "0644"')
+    return int(mode, 8)
+
+
 def _ids(entry: dict[str, Any], check: bool) -> tuple[int, int]:
     """Numeric owner and group. In check mode an account that does not exist yet counts as new (-1)."""
     ids = []
@@ -103,46 +128,67 @@ def _wanted(entry: dict[str, Any], before: Former, check: bool) -> Former:
     if state == "link":
         if not entry.get("target"):
             raise FilesetError(f"{entry['path']}: a link needs a target")
-        return Former("link", entry["target"].encode(), before.uid, before.gid, 0o777)
+        owner = (before.uid, before.gid) if before.kind == "link" else (os.geteuid(), os.getegid())
+        return Former("link", entry["target"].encode(), *owner, 0o777)
     if state not in ("file", "directory"):
         raise FilesetError(f"{entry['path']}: state {state!r} is none of file, directory, link, absent")
-    if not entry.get("mode"):
-        raise FilesetError(f"{entry['path']}: mode is missing")
+    mode = _mode(entry)
     uid, gid = _ids(entry, check)
-    mode = int(str(entry["mode"]), 8)
     if state == "directory":
         return Former("directory", b"", uid, gid, mode)
-    if entry.get("content") is None:
-        raise FilesetError(f"{entry['path']}: give content or template")
+    if not isinstance(entry.get("content"), str):
+        raise FilesetError(f"{entry['path']}: give a template, or content that is a text")
     return Former("file", entry["content"].encode(), uid, gid, mode)
 
 
 def plan(files: list[dict[str, Any]], purge: list[dict[str, Any]], check: bool = False) -> list[Change]:
     """The changes that bring the host to the set, in order. Nothing is written."""
-    changes = []
+    changes: list[Change] = []
     for entry in files:
         path = entry["path"]
+        if not os.path.isabs(path):
+            raise FilesetError(f"{path}: the path must begin with /")
         before = look(path)
         if entry.get("keep") and before.kind != "absent":
             continue
         after = _wanted(entry, before, check)
-        # a directory is never turned into something else: that would lose what is in it
-        if before.kind == "directory" and after.kind in ("file", "link"):
-            raise FilesetError(f"{path} is a directory, but the set has a {after.kind} there; move it away by hand")
+        if after.kind == "directory":
+            path = _through_link(path, before)
+            before = look(path)
+            changes += _missing_parents(path, {change.path for change in changes})
+        # neither is turned into the other: that would lose what is there
+        if "directory" in (before.kind, after.kind) and not {before.kind, after.kind} <= {"directory", "absent"}:
+            raise FilesetError(f"{path} is a {before.kind}, but the set has a {after.kind} there; move it away by hand")
         if before.kind == "directory" and after.kind == "absent" and os.listdir(path):
             raise FilesetError(f"{path} is to be removed, but is a directory that is not empty")
         if before != after:
             changes.append(Change(path, before, after, bool(entry.get("secret"))))
-    kept = {os.path.normpath(entry["path"]) for entry in files if entry.get("state") != "absent"}
+    return changes + _purged(purge, {os.path.normpath(entry["path"]) for entry in files})
+
+
+def _missing_parents(path: str, made: set[str]) -> list[Change]:
+    """The directories above ``path`` that are not there, so that they can be taken back too."""
+    missing: list[Change] = []
+    parent = os.path.dirname(os.path.normpath(path))
+    while parent not in made and not os.path.lexists(parent):
+        missing.insert(0, Change(parent, Former("absent"), Former("directory", b"", os.geteuid(), os.getegid(), 0o755)))
+        parent = os.path.dirname(parent)
+    return missing
+
+
+def _purged(purge: list[dict[str, Any]], known: set[str]) -> list[Change]:
+    """The files that match a pattern and that the set does not know."""
+    changes = []
     for place in purge:
-        names = sorted(os.listdir(place["path"])) if os.path.isdir(place["path"]) else []
-        for name in names:
-            path = os.path.join(place["path"], name)
-            if path in kept or not fnmatch.fnmatch(name, place.get("pattern", "*")):
+        folder = os.path.normpath(place["path"])
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+            path = os.path.join(folder, name)
+            if path in known or not fnmatch.fnmatchcase(name, place.get("pattern", "*")):
                 continue
             before = look(path)
             if before.kind != "directory":
-                changes.append(Change(path, before, Former("absent")))
+                # nobody said whether it was secret; what not all may read stays out of the diff
+                changes.append(Change(path, before, Former("absent"), not before.mode & 0o004))
     return changes
 
 
@@ -155,24 +201,48 @@ def put(path: str, wanted: Former) -> None:
             else:
                 os.unlink(path)
         return
-    parent = os.path.dirname(path)
     if wanted.kind == "directory":
-        os.makedirs(path, exist_ok=True)
-        os.chown(path, wanted.uid, wanted.gid)
-        os.chmod(path, wanted.mode)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        # not by name: an app that owns the parent could put a link there in between
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.fchown(handle, wanted.uid, wanted.gid)
+            os.fchmod(handle, wanted.mode)
+        finally:
+            os.close(handle)
         return
+    parent = os.path.dirname(path)
     if not os.path.isdir(parent):
         raise FilesetError(f"{path}: its directory {parent} does not exist")
-    if wanted.kind == "link":
-        temporary = tempfile.mktemp(prefix=".fileset-", dir=parent)
-        os.symlink(wanted.content.decode(), temporary)
-    else:
-        handle, temporary = tempfile.mkstemp(prefix=".fileset-", dir=parent)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(wanted.content)
-            os.fchown(stream.fileno(), wanted.uid, wanted.gid)
-            os.fchmod(stream.fileno(), wanted.mode)
-    os.replace(temporary, path)
+    temporary = tempfile.mktemp(prefix=".fileset-", dir=parent)
+    try:
+        if wanted.kind == "link":
+            os.symlink(wanted.content.decode(), temporary)
+            os.chown(temporary, wanted.uid, wanted.gid, follow_symlinks=False)
+        else:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+                stream.write(wanted.content)
+                os.fchown(stream.fileno(), wanted.uid, wanted.gid)
+                os.fchmod(stream.fileno(), wanted.mode)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _put_back(done: list[Change]) -> str:
+    """Undo all that can be undone, and say in words how it went."""
+    failed = []
+    for change in reversed(done):
+        try:
+            # what was not touched needs no space on a disk that is full
+            if look(change.path) != change.before:
+                put(change.path, change.before)
+        except (FilesetError, OSError) as error:
+            failed.append(f"{change.path} ({error})")
+    return f"NOT back as before: {', '.join(failed)}" if failed else "all are back as they were"
 
 
 def apply_fileset(
@@ -197,17 +267,21 @@ def apply_fileset(
     if check or not changes:
         return changes
     done: list[Change] = []
+    reason, output = "", ""
     try:
         for change in changes:
             done.append(change)
             put(change.path, change.after)
         for command in commands or []:
+            reason = f"`{command}` refuses {', '.join(change.path for change in changes)}"
             code, output = run(command) if run else (0, "")
             if code:
-                names = ", ".join(change.path for change in changes)
-                raise FilesetError(f"`{command}` refuses {names}; all are back as they were:\n{output}")
-    except (FilesetError, OSError) as error:
-        for change in reversed(done):
-            put(change.path, change.before)
-        raise FilesetError(str(error)) from error
+                raise FilesetError(reason)
+    except BaseException as error:
+        state = _put_back(done)
+        if not isinstance(error, (FilesetError, OSError)):
+            raise
+        if isinstance(error, OSError):
+            reason = f"{reason or done[-1].path}: {error.strerror or error}"
+        raise FilesetError(f"{reason or error}; {state}" + (f":\n{output}" if output else "")) from error
     return changes

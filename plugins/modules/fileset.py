@@ -140,7 +140,8 @@ def main() -> None:
     payload = json.loads(module.params["payload"])
 
     def run(command: str) -> tuple[int, str]:
-        code, out, err = module.run_command(command)
+        # a command that is not there must not end the module before the files are back
+        code, out, err = module.run_command(command, handle_exceptions=False)
         return code, (out + err).strip()
 
     try:

@@ -1,28 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes `ansible_collections.flaskhost.stack` importable, from a plain checkout as from an installed collection."""
+"""Fixtures of the unit tests."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+import pytest
+from ansible_collections.flaskhost.stack.plugins.module_utils import _releases, _supervisord
+
+from tests.support.host import Host
 
 
-def _collections() -> Path:
-    """The directory that holds ansible_collections; in a plain checkout it is made of one link."""
-    if ROOT.parts[-3:] == ("ansible_collections", "flaskhost", "stack"):
-        return ROOT.parents[2]
-    collections = ROOT / ".ansible" / "collections"
-    link = collections / "ansible_collections" / "flaskhost" / "stack"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        with contextlib.suppress(FileExistsError):  # another worker of pytest-xdist was faster
-            link.symlink_to("../../../..", target_is_directory=True)
-    return collections
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host below a temporary directory, and no supervisord."""
+    made = Host(tmp_path)
+    monkeypatch.setattr(_supervisord, "CONF_DIR", str(made.conf_d))
+    monkeypatch.setattr(_releases, "UPSTREAMS", str(made.upstreams))
+    return made
 
 
-sys.path.insert(0, str(_collections()))
-os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(_collections())
+@pytest.fixture
+def needs_root() -> Callable[[], None]:
+    """Skips what only root can do."""
+
+    def check() -> None:
+        if os.geteuid():
+            pytest.skip("only root may give a file away")
+
+    return check
