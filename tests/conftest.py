@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -24,5 +25,7 @@ def _collections() -> Path:
     return collections
 
 
+# pytest has looked there before the link was made, and remembers that there was nothing
+importlib.invalidate_caches()
 sys.path[:0] = [str(_collections()), str(ROOT)]
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(_collections())
