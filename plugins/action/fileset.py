@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.flaskhost.stack.plugins.plugin_utils._render import RenderingAction
+from ansible_collections.flaskhost.stack.plugins.plugin_utils._render import RenderingAction, check_purge
 
 
 class ActionModule(RenderingAction):
@@ -21,7 +21,7 @@ class ActionModule(RenderingAction):
         arguments = self._task.args
         payload = {
             "files": self.render_entries(arguments.get("files"), variables),
-            "purge": arguments.get("purge") or [],
+            "purge": check_purge(arguments.get("purge")),
         }
         result: dict[str, Any] = self._execute_module(
             module_name="flaskhost.stack.fileset",

@@ -14,6 +14,7 @@ _ENTRY_KEYS = frozenset(
     ["path", "state", "content", "template", "vars", "each", "target", "owner", "group", "mode", "secret", "keep"]
 )
 _MANAGED = "Written by Ansible (collection flaskhost.stack): what is changed here by hand will be lost."
+_PURGE_KEYS = frozenset(["path", "pattern"])
 _FILLED_KEYS = ("path", "target", "owner", "group")
 
 
@@ -27,7 +28,7 @@ class RenderingAction(ActionBase):
         made = []
         for number, entry in enumerate(entries or []):
             for one in _expand(number, entry):
-                template, extra = one.pop("template", None), one.pop("vars", {})
+                template, extra = one.pop("template", None), one.pop("vars", None) or {}
                 if template is not None:
                     one["content"] = self.render(template, extra, variables)
                 made.append(one)
@@ -45,8 +46,8 @@ class RenderingAction(ActionBase):
         if source is None:
             raise AnsibleActionFail(f"template {template} not found in {', '.join(roots)}")
         text = trust_as_template(self._loader.get_text_file_contents(source))
-        # the role's own file stays reachable from its override: {% extends "<same path>" %}
-        search = [os.path.dirname(source), *reversed(roots)]
+        # the role's own file stays reachable from its override, {% extends "<same path>" %}: so it is looked for first
+        search = [*reversed(roots), os.path.dirname(source)]
         templar = self._templar.copy_with_new_env(
             searchpath=search, available_variables={"ansible_managed": _MANAGED, **variables, **extra}
         )
@@ -82,11 +83,27 @@ def _expand(number: int, entry: Any) -> list[dict[str, Any]]:
     if "each" not in entry:
         return [dict(entry)]
     made = []
-    for item in entry["each"]:
+    for item in entry["each"] or []:
         one = {key: value for key, value in entry.items() if key != "each"}
         for key in _FILLED_KEYS:
             if key in one:
-                one[key] = str(one[key]).format_map(item if isinstance(item, dict) else {"item": item})
-        one["vars"] = {**one.get("vars", {}), "item": item}
+                one[key] = _fill(f"files[{number}].{key}", str(one[key]), item)
+        one["vars"] = {**(one.get("vars") or {}), "item": item}
         made.append(one)
     return made
+
+
+def _fill(place: str, text: str, item: Any) -> str:
+    try:
+        return text.format_map(item if isinstance(item, dict) else {"item": item})
+    except (LookupError, ValueError, AttributeError) as error:
+        raise AnsibleActionFail(f"{place}: {text!r} cannot be filled in ({type(error).__name__}: {error})") from error
+
+
+def check_purge(purge: Any) -> list[dict[str, Any]]:
+    """The purge list, refused when something is in it that would be overlooked: it decides what is deleted."""
+    for number, place in enumerate(purge or []):
+        unknown = sorted(set(place) - _PURGE_KEYS) if isinstance(place, dict) else place
+        if unknown or "path" not in place:
+            raise AnsibleActionFail(f"purge[{number}] must be a dictionary of path and pattern, not {place!r}")
+    return list(purge or [])

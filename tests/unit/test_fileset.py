@@ -221,12 +221,12 @@ def test_purge_matches_exactly(tmp_path: Path) -> None:
     names = ["blog.conf", "blog2.conf", "blog.conf.bak", "blog.CONF", ".blog.conf", "conf"]
     for name in names:
         (tmp_path / name).touch()
-    (tmp_path / "folder.conf").mkdir()
+    (tmp_path / "box.conf").mkdir()
     sure = [entry(tmp_path / "blog.conf"), {"path": str(tmp_path / "gone.conf"), "state": "absent"}]
     (tmp_path / "gone.conf").touch()
     changes = apply_fileset(sure, [{"path": f"{tmp_path}//", "pattern": "b*.conf"}])
     assert [Path(change.path).name for change in changes] == ["blog.conf", "gone.conf", "blog2.conf"]
-    assert sorted(os.listdir(tmp_path)) == sorted({*names, "folder.conf"} - {"blog2.conf"})
+    assert sorted(os.listdir(tmp_path)) == sorted({*names, "box.conf"} - {"blog2.conf"})
     assert apply_fileset([], [{"path": str(tmp_path / "nowhere")}]) == []
 
 
