@@ -13,6 +13,8 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._releases import A
 from ansible_collections.flaskhost.stack.plugins.module_utils._run import run_as, tail
 
 FETCH_TIMEOUT = 600.0
+# how the file of a key begins that is there while a fetch lasts
+DEPLOY_KEY = "deploy-key-"
 
 
 @contextlib.contextmanager
@@ -24,7 +26,7 @@ def _ssh(app: App, deploy_key: str) -> Iterator[dict[str, str]]:
     if not deploy_key:
         yield {**base, "GIT_SSH_COMMAND": options}
         return
-    handle, path = tempfile.mkstemp(prefix="deploy-key-", dir=app.paths["cache"])
+    handle, path = tempfile.mkstemp(prefix=DEPLOY_KEY, dir=app.paths["cache"])
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(deploy_key.rstrip("\n") + "\n")

@@ -118,9 +118,9 @@ class App:
         return older[-1] if older else ""
 
     def remove(self, release: str) -> bool:
-        """Delete a release and its secrets. Returns whether there was anything."""
+        """Delete a release, its secrets and the socket that it left. Returns whether there was anything."""
         found = False
-        for path in self.environment_files(release):
+        for path in [*self.environment_files(release), self.socket(release)]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
                 found = True

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 
+from ansible_collections.flaskhost.stack.plugins.module_utils._git import DEPLOY_KEY
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
     Supervisord,
@@ -34,18 +35,24 @@ def tidy(app: App, check: bool = False) -> list[str]:
     unfinished = [release for release in app.releases() if release != live and not app.finished(release)]
     # between two deploys nothing runs but the live release
     groups = [group for group in app_groups(app.name) if release_of(group) != live]
-    root = app.paths["releases"]
-    debris = [
-        os.path.join(root, name) for name in (os.listdir(root) if os.path.isdir(root) else []) if name.startswith(".")
-    ]
+    debris = _debris(app.paths["releases"], ".") + _debris(app.paths["cache"], DEPLOY_KEY)
     if not check:
         if groups:
             stop_groups(groups)
         for release in unfinished:
             app.remove(release)
         for path in debris:
-            shutil.rmtree(path, ignore_errors=True)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
     return [*groups, *unfinished, *debris]
+
+
+def _debris(folder: str, prefix: str) -> list[str]:
+    """What lies in a directory under names that begin with ``prefix``."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [os.path.join(folder, name) for name in names if name.startswith(prefix)]
 
 
 def prune(app: App, live: str, keep: int, check: bool = False) -> list[str]:

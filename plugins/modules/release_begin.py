@@ -122,7 +122,7 @@ def main() -> None:
             )
     try:
         removed = tidy(app, module.check_mode)
-    except _supervisord.SupervisordError as error:
+    except (_supervisord.SupervisordError, OSError) as error:
         _release_lock.release(app.paths["lock"], holder["token"])
         module.fail_json(msg=f"pre-flight: {error}")
     free = free_mb(app.paths["root"])

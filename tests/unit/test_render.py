@@ -20,7 +20,7 @@ def role(tmp_path: Path) -> Path:
     """A role with two templates, and an inventory beside it."""
     write(
         tmp_path / "roles/web/templates/etc/site.conf",
-        "# {{ ansible_managed }}\n{% block head %}\nown {{ name }}\n{% endblock %}\nend\n",
+        "# {{ ansible_managed }}\n  {% block head %}\nown {{ name }}\n  {% endblock %}\nend\n",
     )
     write(tmp_path / "roles/web/templates/top.conf", "{% block head %}own{% endblock %}\n")
     return tmp_path / "roles/web"
@@ -43,8 +43,8 @@ def test_template_of_the_role(role: Path) -> None:
 
 
 def test_backslashes_and_umlauts_stay(role: Path) -> None:
-    write(role / "templates/a", "a\\nb \\1 größer {{ name }}\n")
-    assert text_of(role, "a", name="\\d") == "a\\nb \\1 größer \\d\n"
+    write(role / "templates/a", "a\\nb \\1 größer {{ name }} {{ 'x\\\\y' }}\n")
+    assert text_of(role, "a", name="\\d") == "a\\nb \\1 größer \\d x\\y\n"
 
 
 def test_a_value_is_no_template(role: Path) -> None:

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases on a host: which one is live, which may be rolled back to, and what is never deleted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from ansible_collections.flaskhost.stack.plugins.module_utils import _releases, _supervisord, _tidy
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import app_groups, release_of
+from ansible_collections.flaskhost.stack.plugins.modules import release_end, release_status
+
+from tests.support.host import Host
+
+R = [f"20260101T0000{number:02d}Z-abcdef{number}" for number in range(10)]
+
+
+@pytest.fixture
+def blog(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
+    """An app, and a supervisord that only remembers what it was told to stop."""
+
+    class Daemon:
+        def stop(self, group: str) -> bool:
+            assert group not in host.groups(), "its file must be gone first, or a reboot would bring it back"
+            host.stopped.append(group)
+            return True
+
+    monkeypatch.setattr(_tidy, "Supervisord", Daemon)
+    return host.app()
+
+
+def releases(host: Host, app: App, *states: str) -> None:
+    """Releases R[0], R[1], ... with these states, the last one live and running."""
+    for release, state in zip(R, states, strict=False):
+        host.release(app, release, state, venv=f"venv-{release[-1]}")
+    live = R[len(states) - 1]
+    host.upstream(app, live)
+    host.current(app, live)
+    host.group(f"{app.name}@{live}")
+
+
+# live, previous
+
+
+def test_live_is_what_nginx_says(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "finished")
+    host.upstream(blog, R[0])
+    assert blog.live() == R[0]
+
+
+@pytest.mark.parametrize("upstream", ["none", R[5], "none of them"])
+def test_live_is_current_where_nginx_knows_none(host: Host, blog: App, upstream: str) -> None:
+    releases(host, blog, "finished", "finished")
+    host.upstream(blog, upstream)
+    host.current(blog, R[0])
+    assert blog.live() == R[0]
+    (host.upstreams / "blog.conf").unlink()
+    assert blog.live() == R[0]
+
+
+def test_live_is_none(host: Host, blog: App) -> None:
+    assert blog.live() == ""
+    host.current(blog, R[0])
+    assert blog.live() == "", "a link to nothing"
+    Path(blog.paths["current"]).unlink()
+    Path(blog.paths["current"]).mkdir()
+    assert blog.live() == "", "no link"
+    host.release(blog, R[0])
+    assert blog.live() == ""
+
+
+def test_live_is_not_that_of_another_app(host: Host, blog: App) -> None:
+    other = host.app("blog2")
+    for app in (blog, other):
+        host.release(app, R[0])
+        host.release(app, R[1])
+    host.upstream(other, R[1])
+    host.upstream(blog, R[0])
+    (host.upstreams / "blog.conf").write_text(
+        f"# unix:{other.socket(R[1])};\n" + (host.upstreams / "blog.conf").read_text()
+    )
+    assert (blog.live(), other.live()) == (R[0], R[1])
+
+
+def test_previous(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "rolled_back", "building", "failed", "candidate", "", "finished", "finished")
+    assert blog.previous(R[7]) == R[6]
+    assert blog.previous(R[6]) == R[1], "what was never finished is skipped, what was rolled back from is not"
+    assert blog.previous(R[1]) == R[0]
+    assert blog.previous(R[0]) == ""
+
+
+def test_finished_needs_the_record_and_no_mark(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "rolled_back", "building", "")
+    assert [release for release in R[:4] if blog.finished(release)] == R[:2]
+    Path(blog.release_dir(R[0]), _releases.UNFINISHED).touch()
+    assert not blog.finished(R[0])
+    Path(blog.release_dir(R[1]), "RELEASE.json").write_text('{"state": "fini')
+    assert not blog.finished(R[1])
+
+
+def test_record(host: Host, blog: App) -> None:
+    host.release(blog, R[0])
+    blog.write_record(R[0], commit="abc")
+    assert blog.record(R[0]) == {"id": R[0], "state": "finished", "commit": "abc"}
+    blog.write_record(R[0], state="rolled_back")
+    assert blog.record(R[0]) == {"id": R[0], "state": "rolled_back", "commit": "abc"}
+    assert os.listdir(blog.release_dir(R[0])) == ["RELEASE.json"], "no temporary file stays"
+    assert os.stat(blog.release_dir(R[0]) + "/RELEASE.json").st_mode & 0o777 == 0o644
+    assert blog.record(R[1]) == {"id": R[1]}
+
+
+def test_releases_are_in_order_of_their_ids(host: Host, blog: App) -> None:
+    for release in (R[2], R[0], R[1]):
+        host.release(blog, release)
+    Path(blog.paths["releases"], ".removed-x").mkdir()
+    Path(blog.paths["releases"], "file").touch()
+    assert blog.releases() == R[:3]
+    assert App({"name": "x", "user": "x", "paths": {"releases": "/nowhere"}}).releases() == []
+
+
+# remove
+
+
+def test_remove_leaves_nothing(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "finished")
+    Path(blog.socket(R[0])).touch()
+    Path(blog.paths["releases"], f".removed-{R[0]}", "half").mkdir(parents=True)
+    assert blog.remove(R[0])
+    assert os.listdir(blog.paths["releases"]) == [R[1]]
+    assert sorted(os.listdir(blog.paths["environments"])) == [f"{R[1]}.env", f"{R[1]}.json"]
+    assert os.listdir(blog.paths["run"]) == []
+    assert sorted(os.listdir(blog.paths["venvs"])) == ["venv-0", "venv-1"], "a link is removed, not what it names"
+    assert not blog.remove(R[0])
+
+
+def test_killed_removal_leaves_no_half_release(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    releases(host, blog, "finished", "finished")
+
+    def rmtree(path: str, ignore_errors: bool = False) -> None:
+        assert ignore_errors or os.path.isdir(path)
+        if not ignore_errors:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with pytest.raises(KeyboardInterrupt):
+        blog.remove(R[0])
+    assert blog.releases() == [R[1]]
+
+
+# names
+
+
+def test_names_match_exactly(host: Host) -> None:
+    names = [f"{app}@{R[0]}" for app in ("blog", "blog2", "my-blog", "blog-2", "blo")]
+    for group in [*names, f"blog@{R[1]}+workers", f"blog2@{R[1]}+workers", "blog", "blog.conf@x"]:
+        host.group(group)
+    (host.conf_d / f"blog@{R[2]}.conf.bak").touch()
+    (host.conf_d / f"blog@{R[3]}").touch()
+    assert app_groups("blog") == [f"blog@{R[0]}", f"blog@{R[1]}+workers"]
+    assert app_groups("blog2") == [f"blog2@{R[0]}", f"blog2@{R[1]}+workers"]
+    assert app_groups("b") == []
+    assert {release_of(group) for group in app_groups("blog")} == {R[0], R[1]}
+
+
+def test_no_conf_d_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_supervisord, "CONF_DIR", "/nowhere")
+    assert app_groups("blog") == []
+
+
+def test_strangers(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release_status, "CONF_DIR", str(host.conf_d))
+    for name in (f"blog@{R[0]}", f"blog2@{R[0]}", f"old@{R[0]}", f"old@{R[0]}+workers"):
+        (host.conf_d / f"{name}.conf").write_text(f"{release_status.MARK}: the web process\n[program:x]\n")
+    (host.conf_d / "mine@home.conf").write_text("[program:mine]\n")
+    (host.conf_d / "celery.conf").write_text(f"{release_status.MARK}\n")
+    found = release_status.stranger_groups({"blog"})
+    assert sorted(found) == [f"blog2@{R[0]}", f"old@{R[0]}", f"old@{R[0]}+workers"]
+    assert release_status.stranger_groups({"blog", "blog2", "old"}) == []
+
+
+# tidy
+
+
+def test_tidy_leaves_a_healthy_host_alone(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "rolled_back", "finished")
+    host.group(f"blog@{R[2]}+workers")
+    assert _tidy.tidy(blog) == []
+    assert (blog.releases(), host.stopped) == (R[:3], [])
+
+
+def test_tidy_removes_what_dead_runs_left(host: Host, blog: App) -> None:
+    other = host.app("blog2")
+    releases(host, other, "building", "", "finished")
+    host.group(f"blog2@{R[0]}")
+    releases(host, blog, "finished", "building", "candidate", "", "failed", "finished")
+    for group in (f"blog@{R[4]}", f"blog@{R[4]}+workers", f"blog@{R[0]}"):
+        host.group(group)
+    debris = [
+        Path(blog.paths["releases"], ".removed-x"),
+        Path(blog.paths["releases"], ".file"),
+        Path(blog.paths["cache"], "deploy-key-x"),
+    ]
+    debris[0].mkdir()
+    debris[1].touch()
+    debris[2].touch()
+    Path(blog.paths["cache"], "uv").mkdir()
+    expected = [
+        f"blog@{R[0]}",
+        f"blog@{R[4]}",
+        f"blog@{R[4]}+workers",
+        *R[1:5],
+        *map(str, sorted(debris[:2])),
+        str(debris[2]),
+    ]
+    assert sorted(_tidy.tidy(blog, check=True)) == sorted(expected)
+    assert (len(blog.releases()), host.stopped) == (6, []), "check mode changes nothing"
+    assert sorted(_tidy.tidy(blog)) == sorted(expected)
+    assert blog.releases() == [R[0], R[5]]
+    assert host.stopped == [f"blog@{R[0]}", f"blog@{R[4]}", f"blog@{R[4]}+workers"]
+    assert host.groups() == [f"blog2@{R[0]}", f"blog2@{R[2]}", f"blog@{R[5]}"]
+    assert other.releases() == R[:3]
+    assert os.listdir(blog.paths["cache"]) == ["uv"]
+    assert _tidy.tidy(blog) == [], "nothing is found twice"
+
+
+def test_tidy_never_removes_what_is_live(host: Host, blog: App) -> None:
+    """Killed between switch and finish: the new release serves, though it is not finished."""
+    releases(host, blog, "finished", "building")
+    host.current(blog, R[0])
+    host.group(f"blog@{R[0]}")
+    assert _tidy.tidy(blog) == [f"blog@{R[0]}"]
+    assert (blog.live(), blog.releases()) == (R[1], R[:2])
+    assert host.groups() == [f"blog@{R[1]}"]
+
+
+# prune
+
+
+def test_prune_keeps_the_newest(host: Host, blog: App) -> None:
+    releases(host, blog, *["finished"] * 7)
+    assert _tidy.prune(blog, R[6], 3, check=True)[:4] == R[:4]
+    assert len(blog.releases()) == 7
+    removed = _tidy.prune(blog, R[6], 3)
+    assert removed == [*R[:4], *(f"{blog.paths['venvs']}/venv-{number}" for number in range(4))]
+    assert blog.releases() == R[4:7]
+    assert sorted(os.listdir(blog.paths["venvs"])) == ["venv-4", "venv-5", "venv-6"]
+    assert _tidy.prune(blog, R[6], 3) == []
+
+
+@pytest.mark.parametrize("keep", [-1, 0, 1])
+def test_prune_never_deletes_live_and_predecessor(host: Host, blog: App, keep: int) -> None:
+    releases(host, blog, *["finished"] * 4)
+    _tidy.prune(blog, R[3], keep)
+    assert blog.releases() == R[2:4]
+
+
+def test_prune_after_a_rollback_keeps_what_is_live(host: Host, blog: App) -> None:
+    """The live release is the oldest but one, and those after it are finished too."""
+    releases(host, blog, "finished", "finished", "rolled_back", "rolled_back", "rolled_back", "rolled_back")
+    _tidy.prune(blog, R[1], 1)
+    assert blog.releases()[:2] == R[:2]
+
+
+def test_prune_never_deletes_what_runs_or_is_current(host: Host, blog: App) -> None:
+    releases(host, blog, *["finished"] * 8)
+    host.group(f"blog@{R[0]}")
+    host.group(f"blog@{R[1]}+workers")
+    host.group(f"blog2@{R[2]}")
+    host.current(blog, R[3])
+    _tidy.prune(blog, R[7], 1)
+    assert blog.releases() == [R[0], R[1], R[3], R[6], R[7]]
+
+
+def test_prune_after_more_failures_in_a_row_than_it_keeps(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "finished")
+    for failed in R[2:9]:
+        host.release(blog, failed, "building", venv=f"venv-{failed[-1]}")
+        host.group(f"blog@{failed}")
+        assert release_end.discard(blog, failed, False) == [f"blog@{failed}", failed]
+        assert _tidy.prune(blog, blog.live(), 2) == [f"{blog.paths['venvs']}/venv-{failed[-1]}"]
+    assert (blog.releases(), blog.live()) == (R[:2], R[1])
+    assert sorted(os.listdir(blog.paths["venvs"])) == ["venv-0", "venv-1"]
+    assert host.groups() == [f"blog@{R[1]}"]
+
+
+def test_failures_that_nobody_tidied_do_not_push_out_the_good_ones(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "finished")
+    for failed in R[2:9]:
+        host.release(blog, failed, "building")
+    assert _tidy.prune(blog, R[1], 2) == []
+    assert len(blog.releases()) == 9, "unfinished ones are tidy's, not prune's"
+
+
+def test_venv_in_use_stays(host: Host, blog: App) -> None:
+    releases(host, blog, *["finished"] * 3)
+    host.release(blog, R[5], "building", venv="venv-new")
+    os.unlink(blog.release_dir(R[1]) + "/.venv")
+    Path(blog.release_dir(R[1]), ".venv").symlink_to(blog.paths["venvs"] + "/venv-0")
+    Path(blog.paths["venvs"], "venv-dead").mkdir()
+    assert _tidy.prune(blog, R[2], 2) == [R[0], *(f"{blog.paths['venvs']}/venv-{name}" for name in ("1", "dead"))]
+    assert sorted(os.listdir(blog.paths["venvs"])) == ["venv-0", "venv-2", "venv-new"]
+
+
+def test_no_venvs_directory(host: Host, blog: App) -> None:
+    os.rmdir(blog.paths["venvs"])
+    assert blog.unused_venvs() == []
+
+
+# the end of a run
+
+
+def test_discard_never_touches_what_is_live(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "finished")
+    assert release_end.discard(blog, R[1], False) == []
+    assert release_end.discard(blog, "", False) == []
+    assert (blog.releases(), host.stopped) == (R[:2], [])
+
+
+def test_discard_of_a_rollback_keeps_the_release(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "finished")
+    host.group(f"blog@{R[0]}")
+    host.group(f"blog2@{R[0]}")
+    assert release_end.discard(blog, R[0], True) == [f"blog@{R[0]}"]
+    assert blog.releases() == R[:2]
+    assert host.groups() == [f"blog2@{R[0]}", f"blog@{R[1]}"]
+
+
+def test_history_is_one_line_each(blog: App) -> None:
+    release_end.history(blog, {"release": R[0], "who": "a\nb"})
+    release_end.history(blog, {"release": R[1]})
+    lines = Path(blog.paths["root"], "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["release"] for line in lines] == R[:2]
