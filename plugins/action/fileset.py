@@ -23,15 +23,12 @@ class ActionModule(RenderingAction):
             "files": self.render_entries(arguments.get("files"), variables),
             "purge": check_purge(arguments.get("purge")),
         }
-        result: dict[str, Any] = self._execute_module(
-            module_name="flaskhost.stack.fileset",
-            module_args={
+        return self.execute_hidden(
+            "flaskhost.stack.fileset",
+            {
                 "payload": json.dumps(payload),
                 "validate": arguments.get("validate"),
                 "apply": arguments.get("apply"),
             },
-            task_vars=variables,
+            variables,
         )
-        # the contents may hold secrets: never print the call itself, not even with -vvv
-        result.pop("invocation", None)
-        return result

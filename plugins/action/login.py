@@ -11,6 +11,9 @@ from ansible.plugins.action import ActionBase
 # says who it is, and whether it may become root without a password
 _QUESTION = 'id -un; if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo root; else echo no-root; fi'
 
+# what ssh says of a port where nothing listens, or where a firewall drops what comes
+_NOBODY_THERE = ("Connection refused", "Connection timed out", "No route to host")
+
 
 class ActionModule(ActionBase):
     """Action of ``flaskhost.stack.login``; runs on the control node only."""
@@ -36,6 +39,8 @@ class ActionModule(ActionBase):
                 if answer == "root":
                     return {**result, "changed": False, "user": user, "port": port, "tried": tried}
                 tried.append(f"{user}{f' (port {port})' if port else ''}: {answer}")
+                if len(ports) > 1 and answer.endswith(_NOBODY_THERE):
+                    break  # another user would wait as long for the same
         host = (task_vars or {}).get("inventory_hostname", "this host")
         return {
             **result,

@@ -12,7 +12,7 @@ from ansible_collections.flaskhost.stack.plugins.plugin_utils._render import Ren
 class ActionModule(RenderingAction):
     """Action part of ``flaskhost.stack.supervisor_groups``."""
 
-    _VALID_ARGS = frozenset(["start", "stop", "drain", "drain_timeout"])
+    _VALID_ARGS = frozenset(["start", "stop", "wait", "drain", "drain_timeout"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""
@@ -23,10 +23,6 @@ class ActionModule(RenderingAction):
             {"name": one["name"], "content": self.render(one["template"], one.get("vars") or {}, variables)}
             for one in arguments.pop("start", None) or []
         ]
-        result: dict[str, Any] = self._execute_module(
-            module_name="flaskhost.stack.supervisor_groups",
-            module_args={**arguments, "payload": json.dumps(start)},
-            task_vars=variables,
+        return self.execute_hidden(
+            "flaskhost.stack.supervisor_groups", {**arguments, "payload": json.dumps(start)}, variables
         )
-        result.pop("invocation", None)
-        return result

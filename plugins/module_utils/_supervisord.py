@@ -106,16 +106,20 @@ class Supervisord:
         self._drop(group)
         return True
 
-    def _drop(self, group: str) -> None:
-        """Stop and forget a group.
-
-        supervisord looks after its children once a second, or when it is asked something: asking often makes it quick.
-        """
+    def tell_to_stop(self, group: str) -> None:
+        """Tell a group to end gracefully, without waiting for it."""
         try:
             self._call("stopProcessGroup", group, False)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode not in (_BAD_NAME, _NOT_RUNNING):
                 raise SupervisordError(f"supervisord does not stop {group}: {fault.faultString}") from fault
+
+    def _drop(self, group: str) -> None:
+        """Stop and forget a group.
+
+        supervisord looks after its children once a second, or when it is asked something: asking often makes it quick.
+        """
+        self.tell_to_stop(group)
         # supervisord itself kills what outlives its stopwaitsecs
         deadline = time.monotonic() + _STOP_TIMEOUT
         while True:

@@ -16,14 +16,30 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord impor
 )
 
 
-def stop_groups(groups: list[str]) -> None:
-    """Take groups out of conf.d first, so that a reboot in between does not bring them back, then stop them."""
+def stop_groups(groups: list[str], wait: bool = True) -> None:
+    """Take groups out of conf.d first, so that a reboot in between does not bring them back, then stop them.
+
+    :param wait: until they have ended.
+    """
     for group in groups:
         if os.path.exists(group_file(group)):
             os.unlink(group_file(group))
     daemon = Supervisord()
     for group in groups:
-        daemon.stop(group)
+        daemon.tell_to_stop(group)
+    if wait:
+        for group in groups:
+            daemon.stop(group)
+
+
+def end_all_but(app: App, live: str) -> list[str]:
+    """Wait until nothing of an app runs but its live release. Returns the groups that had to end."""
+    running = {str(info["group"]) for info in Supervisord().processes()}
+    names = {group for group in running if "@" in group and group.split("@", 1)[0] == app.name}
+    groups = sorted(group for group in names | set(app_groups(app.name)) if release_of(group) != live)
+    if groups:
+        stop_groups(groups)
+    return groups
 
 
 def tidy(app: App, check: bool = False) -> list[str]:

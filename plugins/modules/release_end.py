@@ -80,7 +80,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord impor
     app_groups,
     release_of,
 )
-from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import prune, stop_groups
+from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import end_all_but, prune, stop_groups
 
 
 def discard(app: App, release: str, keep_directory: bool) -> list[str]:
@@ -126,6 +126,7 @@ def main() -> None:
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         if result in ("finished", "rolled_back"):
+            end_all_but(app, release)
             app.write_record(release, state="finished", finished=now, seconds=params["seconds"])
             if result == "rolled_back" and former:
                 app.write_record(former, state="rolled_back")

@@ -34,6 +34,10 @@ options:
     type: list
     elements: str
     default: []
+  wait:
+    description: Whether to wait until the groups of O(stop) have ended. Without it they are told to end, and C(release_end) waits.
+    type: bool
+    default: true
   drain:
     description:
       - Unix sockets of the groups to stop. It is waited until no connection waits to be accepted there.
@@ -105,6 +109,7 @@ def main() -> None:
             # rendered by the action plugin
             "payload": {"type": "str", "required": True, "no_log": True},
             "stop": {"type": "list", "elements": "str", "default": []},
+            "wait": {"type": "bool", "default": True},
             "drain": {"type": "list", "elements": "path", "default": []},
             "drain_timeout": {"type": "int", "default": 10},
         },
@@ -129,7 +134,7 @@ def main() -> None:
         known = {info["group"] for info in daemon.processes()} if stop else set()
         gone = [group for group in stop if group in known or os.path.exists(group_file(group))]
         if gone and not module.check_mode:
-            stop_groups(gone)
+            stop_groups(gone, wait=module.params["wait"])
         changed = changed or bool(gone)
     except (FilesetError, SupervisordError) as error:
         module.fail_json(msg=f"boot: {error}")

@@ -56,6 +56,12 @@ class RenderingAction(ActionBase):
         )
         return "" if content is None else str(content)
 
+    def execute_hidden(self, module: str, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Run the module; its call may hold secrets and is never printed, not even with -vvv."""
+        result: dict[str, Any] = self._execute_module(module_name=module, module_args=arguments, task_vars=variables)
+        result.pop("invocation", None)
+        return result
+
     def _roots(self, variables: dict[str, Any]) -> list[str]:
         """Where templates are looked for: the site's overrides first, then the role's own."""
         role = self._task._role

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a release of an app is healthy, and in words why not."""
+
+from __future__ import annotations
+
+from ansible_collections.flaskhost.stack.plugins.module_utils import _probe
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, read_json
+from ansible_collections.flaskhost.stack.plugins.module_utils._run import hide
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, SupervisordError
+
+# gunicorn's traceback of an app that cannot be imported takes some 60 lines, the reason stands in the middle
+LOG_LINES = 90
+
+
+def died(daemon: Supervisord, group: str) -> str:
+    """In words, that a process of the group is dead and supervisord gave up or tries again; else empty."""
+    try:
+        infos = daemon.processes(group)
+    except SupervisordError as error:
+        return str(error)
+    if not infos:
+        return f"supervisord runs no {group}"
+    dead = [info for info in infos if info["statename"] in ("BACKOFF", "FATAL", "EXITED")]
+    return "; ".join(f"{info['name']} {info['spawnerr'] or info['statename']}" for info in dead)
+
+
+def log_tail(path: str, lines: int = LOG_LINES) -> str:
+    """The last lines of a log; empty when there is none."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - 32768))
+            return "\n".join(stream.read().decode("utf-8", "replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def complaint(app: App, release: str, *, through_web: bool) -> str:
+    """Ask a release for its health until that is clear; empty when it is healthy.
+
+    :param through_web: ask nginx, as a visitor would, in place of the release's own socket.
+    """
+    check = app.app["healthcheck"]
+    scheme = "http" if app.app["tls"]["mode"] == "none" else "https"
+    host = (app.app["domains"] or ["localhost"])[0].replace("*.", "www.")
+    target = f"{scheme}://127.0.0.1" if through_web else app.socket(release)
+    daemon = Supervisord()
+    healthy, seen = _probe.wait_for(
+        lambda: _probe.ask(target, path=check["path"], host=host, scheme=scheme),
+        status=check["status"],
+        release=release,
+        timeout=check["timeout"],
+        gone=lambda: died(daemon, f"{app.name}@{release}"),
+    )
+    if healthy:
+        return ""
+    place = f"{target} as {host}" if through_web else "its own socket"
+    log = hide(log_tail(f"{app.paths['log']}/web.log"), read_json(app.environment_files(release)[0]))
+    return (
+        f"GET {check['path']} of {app.name} {release} over {place}: {seen}\n"
+        f"The end of {app.paths['log']}/web.log:\n{log}"
+    )

@@ -1,0 +1,103 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Give the traffic to a release, and prove that it serves; else give it back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_switch
+short_description: Gives the traffic to a release and proves that it serves; else gives it back
+version_added: "0.1.0"
+description:
+  - Rewrites the upstream file of the app, has nginx check and gracefully reload it, and asks through nginx, as a visitor
+    would, until three answers in a row come from this release.
+  - When they do not, the former file is put back and loaded before the module fails, all in one call on the host, so that
+    a lost connection to the control node cannot leave it half done.
+options:
+  app:
+    description: The resolved app.
+    type: dict
+    required: true
+  release:
+    description: Id of the release.
+    type: str
+    required: true
+  former:
+    description: Id of the release that has the traffic now; empty when there is none.
+    type: str
+    default: ""
+  template:
+    description: Template of the upstream file below the role's templates.
+    type: str
+    required: true
+author: ["The flaskhost founders (@flaskhost)"]
+attributes:
+  check_mode: {support: none, description: Belongs to a release that is not there in check mode.}
+"""
+
+EXAMPLES = r"""
+- name: Switch
+  flaskhost.stack.release_switch:
+    app: "{{ app }}"
+    release: "{{ source.release }}"
+    former: "{{ begin.live }}"
+    template: etc/nginx/flaskhost/upstreams/app.conf.j2
+"""
+
+RETURN = r"""
+seconds:
+  description: How long it took on the host.
+  returned: success
+  type: float
+"""
+
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset, put
+from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App
+
+_COMMANDS = ["nginx -t", "nginx -s reload"]
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app": {"type": "dict", "required": True},
+            "release": {"type": "str", "required": True},
+            "former": {"type": "str", "default": ""},
+            # rendered by the action plugin
+            "content": {"type": "str", "required": True},
+        },
+    )
+    started = time.monotonic()
+    app, release, former = App(module.params["app"]), module.params["release"], module.params["former"]
+    path = os.path.join(UPSTREAMS, f"{app.name}.conf")
+
+    def run(command: str) -> tuple[int, str]:
+        code, out, err = module.run_command(command)
+        return code, (out + err).strip()
+
+    try:
+        files = [{"path": path, "content": module.params["content"], "mode": "0644"}]
+        changes = apply_fileset(files, [], commands=_COMMANDS, run=run)
+    except FilesetError as error:
+        # a failed reload may have been half of one: load what is there now, which is the former file
+        run(_COMMANDS[1])
+        module.fail_json(msg=f"switch: {error}")
+    why = complaint(app, release, through_web=True)
+    if why:
+        for change in changes:
+            put(change.path, change.before)
+        run(_COMMANDS[1])
+        again = complaint(app, former, through_web=True) if former else ""
+        told = f"\nThe traffic is back with {former}." if former else ""
+        module.fail_json(msg=f"verify: {why}{told}" + (f"\nThat does not answer either: {again}" if again else ""))
+    module.exit_json(changed=True, seconds=round(time.monotonic() - started, 2))
+
+
+if __name__ == "__main__":
+    main()
