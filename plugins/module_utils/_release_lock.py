@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import fcntl
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import read_json
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import read_json, write_json
 
 # a lock that no step has touched for this long belongs to nobody: longer than any step may take (build_timeout)
 STALE_AFTER = 3600.0
@@ -31,51 +32,52 @@ def take(path: str, mine: dict[str, Any], *, break_token: str = "") -> bool:
     :param break_token: token of a holder known to be dead.
     :returns: whether a stale lock was broken.
     """
-    broken = False
-    for _attempt in range(2):
+    with _alone(path):
         holder = read_json(path)
         if holder.get("token") == mine["token"]:
-            return broken
-        if os.path.exists(path):
+            return False
+        found = os.path.exists(path)
+        if found:
             stale = time.time() - os.path.getmtime(path) > STALE_AFTER
             if not (stale or not holder or holder.get("token") == break_token):
                 raise Held(holder)
-            broken = True
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-        if _create(path, mine):
-            return broken
-    raise Held(read_json(path))
+        write_json(path, mine)
+        return found
 
 
-def _create(path: str, mine: dict[str, Any]) -> bool:
-    """Write the lock whole under another name, then link it: it is there completely, or not."""
-    own = f"{path}.{mine['token']}"
-    with open(own, "w", encoding="utf-8") as stream:
-        json.dump(mine, stream)
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Nobody else looks at the lock or changes it meanwhile: two that find it stale must not both take it over.
+
+    The kernel's lock on the directory is gone with the process, however that ends.
+    """
+    handle = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.link(own, path)
-    except FileExistsError:
-        return False
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
-        os.unlink(own)
-    return True
+        os.close(handle)
 
 
 def release(path: str, token: str) -> bool:
     """Give back a lock that is mine; another's is left alone."""
-    if read_json(path).get("token") != token:
+    if not os.path.exists(path):
         return False
-    with contextlib.suppress(FileNotFoundError):
+    with _alone(path):
+        if read_json(path).get("token") != token:
+            return False
         os.unlink(path)
     return True
 
 
 def still_mine(path: str, token: str) -> bool:
     """Whether the lock is mine, and if so show that I am alive."""
-    if read_json(path).get("token") != token:
+    if not os.path.exists(path):
         return False
-    os.utime(path)
+    with _alone(path):
+        if read_json(path).get("token") != token:
+            return False
+        os.utime(path)
     return True
 
 

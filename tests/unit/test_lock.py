@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One deploy at a time: exactly one of many takes the lock, and nobody gives back another's."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskhost.stack.plugins.action import release_begin
+from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
+from ansible_collections.flaskhost.stack.plugins.module_utils._release_lock import (
+    Held,
+    in_words,
+    release,
+    still_mine,
+    take,
+)
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import read_json
+
+MINE = {"token": "mine", "owner": "ann", "controller": "laptop", "pid": 4711, "since": "noon", "purpose": "deploy main"}
+OTHER = {**MINE, "token": "other"}
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> str:
+    return str(tmp_path / "deploy.lock")
+
+
+def age(path: str, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_second_holder_is_refused_and_told_who(lock: str) -> None:
+    assert take(lock, MINE) is False
+    with pytest.raises(Held) as held:
+        take(lock, OTHER)
+    assert held.value.holder == MINE
+    assert in_words(held.value.holder) == "ann on laptop (process 4711) since noon: deploy main"
+    assert json.loads(Path(lock).read_text()) == MINE
+    assert os.listdir(Path(lock).parent) == ["deploy.lock"], "no temporary file stays"
+
+
+def test_words_for_a_holder_of_an_older_version() -> None:
+    assert in_words({}) == "somebody on an unknown machine (process ?) since an unknown time: ?"
+
+
+def test_same_token_again_is_fine(lock: str) -> None:
+    take(lock, MINE)
+    assert take(lock, MINE) is False
+    assert still_mine(lock, "mine")
+
+
+def test_given_back_it_can_be_taken(lock: str) -> None:
+    take(lock, MINE)
+    assert release(lock, "mine")
+    assert take(lock, OTHER) is False
+    assert not release(lock, "mine"), "it is another's now"
+    assert still_mine(lock, "other")
+    assert not still_mine(lock, "mine")
+
+
+def test_no_lock_is_nobodys(lock: str) -> None:
+    assert not release(lock, "mine")
+    assert not still_mine(lock, "mine")
+    assert not release("/nowhere/deploy.lock", "mine")
+
+
+def test_stale_lock_is_taken_over(lock: str) -> None:
+    take(lock, MINE)
+    age(lock, _release_lock.STALE_AFTER - 60)
+    with pytest.raises(Held):
+        take(lock, OTHER)
+    age(lock, _release_lock.STALE_AFTER + 60)
+    assert take(lock, OTHER) is True
+    assert not still_mine(lock, "mine")
+    assert not release(lock, "mine")
+    assert still_mine(lock, "other")
+    with pytest.raises(Held):
+        take(lock, MINE)
+
+
+def test_each_step_shows_that_the_run_is_alive(lock: str) -> None:
+    take(lock, MINE)
+    age(lock, _release_lock.STALE_AFTER + 60)
+    assert not still_mine(lock, "other")
+    assert time.time() - os.path.getmtime(lock) > _release_lock.STALE_AFTER, "another's look is no sign of life"
+    assert still_mine(lock, "mine")
+    with pytest.raises(Held):
+        take(lock, OTHER)
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "Mine", "mine "])
+def test_only_the_right_token_breaks(lock: str, token: str) -> None:
+    take(lock, MINE)
+    with pytest.raises(Held):
+        take(lock, OTHER, break_token=token)
+    assert take(lock, OTHER, break_token="mine") is True
+    assert still_mine(lock, "other")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}"])
+def test_damaged_lock_is_nobodys(lock: str, text: str) -> None:
+    """An empty file is what a power cut leaves."""
+    Path(lock).write_text(text)
+    assert take(lock, MINE) is True
+    assert still_mine(lock, "mine")
+
+
+# Real processes at the same time. The barrier lets them go together; slow reads make the gaps wide.
+
+ROUNDS = 40
+RUNNERS = 4
+
+
+def _race(runner: int, folder: str, barrier: Barrier, results: Any) -> None:
+    def slowly(path: str) -> dict[str, Any]:
+        found = read_json(path)
+        time.sleep(0.0005 * runner)
+        return found
+
+    _release_lock.read_json = slowly  # type: ignore[attr-defined]
+    for number in range(ROUNDS):
+        path = os.path.join(folder, str(number), "deploy.lock")
+        barrier.wait(20)
+        try:
+            take(path, {"token": f"{runner}"}, break_token="dead")
+            results.put((number, runner))
+        except Held:
+            pass
+
+
+def race(folder: Path, prepare: Callable[[str], None]) -> list[int]:
+    """How many took the lock, by round."""
+    for number in range(ROUNDS):
+        (folder / str(number)).mkdir()
+        prepare(str(folder / str(number) / "deploy.lock"))
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(RUNNERS), context.Queue()
+    runners = [context.Process(target=_race, args=(one, str(folder), barrier, results)) for one in range(RUNNERS)]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join(30)
+        assert runner.exitcode == 0
+    winners = [0] * ROUNDS
+    while not results.empty():
+        number, one = results.get()
+        winners[number] += 1
+        assert still_mine(str(folder / str(number) / "deploy.lock"), str(one)), "who took it must have it"
+    return winners
+
+
+def _stale(path: str) -> None:
+    take(path, {"token": "forgotten"})
+    age(path, 2 * _release_lock.STALE_AFTER)
+
+
+def _dead(path: str) -> None:
+    take(path, {"token": "dead"})
+
+
+@pytest.mark.parametrize("prepare", [lambda path: None, _stale, _dead], ids=["free", "stale", "dead"])
+def test_exactly_one_of_many_wins(tmp_path: Path, prepare: Callable[[str], None]) -> None:
+    assert race(tmp_path, prepare) == [1] * ROUNDS
+
+
+def test_killed_holder_of_the_directory_keeps_nobody_out(lock: str) -> None:
+    code = f"import fcntl, os, time; fcntl.flock(os.open({str(Path(lock).parent)!r}, os.O_RDONLY), fcntl.LOCK_EX); print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        other.stdout.readline()
+        other.kill()
+        other.wait()
+    assert take(lock, MINE) is False
+
+
+# The action plugin tells on the control node whether the run that holds the lock still lives.
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def test_living_and_dead_holders(sleeper: subprocess.Popen[bytes]) -> None:
+    holder = {"pid": sleeper.pid, "started": release_begin._started(sleeper.pid)}
+    assert release_begin._alive(holder)
+    assert not release_begin._alive({**holder, "started": "1"}), "another process of the same number"
+    sleeper.kill()
+    for _attempt in range(200):
+        if not release_begin._alive(holder):
+            break
+        time.sleep(0.01)
+    assert not release_begin._alive(holder), "a zombie"
+    sleeper.wait()
+    assert not release_begin._alive(holder)
+    assert not release_begin._alive({"pid": "none"})
+    assert release_begin._alive({"pid": os.getpid(), "started": release_begin._started(os.getpid())})
