@@ -47,7 +47,11 @@ class Result:
 def parts() -> list[Part]:
     """The suite, longest part first. A new Molecule scenario is a part by itself."""
     scenarios = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
-    folders = [folder for folder in ("tests/unit", "tests/templates", "tests/artifact") if any((ROOT / folder).glob("test_*.py"))]
+    folders = [
+        folder
+        for folder in ("tests/unit", "tests/templates", "tests/artifact")
+        if any((ROOT / folder).glob("test_*.py"))
+    ]
     return [
         *(Part(name, ("molecule", "test", "--scenario-name", name), needs_boxes=True) for name in scenarios),
         Part("unit", ("pytest", "-q", *folders), counts=True),
