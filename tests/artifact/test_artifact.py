@@ -41,12 +41,16 @@ def ansible(
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkout with what git does not know left behind, except for a secret where secrets lie."""
+    """The checkout without what git ignores at its top, and with a secret where secrets lie."""
     made = tmp_path_factory.mktemp("source")
-    ignored = shutil.ignore_patterns(".*", "build", "__pycache__")
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        top = Path(folder) == ROOT
+        return {name for name in names if name == "__pycache__" or (top and (name == "build" or name.startswith(".")))}
+
     shutil.copytree(ROOT, made, ignore=ignored, symlinks=True, dirs_exist_ok=True)
     secret = made / "inventory" / ".flaskhost" / "guestbook.json"
-    secret.parent.mkdir()
+    secret.parent.mkdir(exist_ok=True)
     secret.write_text("{}")
     return made
 
@@ -81,9 +85,17 @@ def test_it_holds_content_and_documentation_only(built: Path) -> None:
     with tarfile.open(built) as archive:
         names = archive.getnames()
     strange = [name for name in names if name.split("/")[0] not in FOLDERS and name not in FILES]
-    hidden = [name for name in names if any(part.startswith(".") for part in name.split("/"))]
-    assert (strange, hidden) == ([], [])
+    secrets = [name for name in names if ".flaskhost" in name.split("/")]
+    assert (strange, secrets) == ([], [])
     assert set(names) >= FILES
+
+
+def test_it_holds_all_content(built: Path, source: Path) -> None:
+    """Hidden files too: the name of a template is the path on the host, such as home/.ssh/authorized_keys.j2."""
+    with tarfile.open(built) as archive:
+        names = set(archive.getnames())
+    files = (path for folder in sorted(FOLDERS) for path in (source / folder).rglob("*") if path.is_file())
+    assert [str(path) for path in files if str(path.relative_to(source)) not in names] == []
 
 
 @pytest.mark.parametrize("verb", VERBS)
