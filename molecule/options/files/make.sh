@@ -7,8 +7,8 @@ rm -rf "$made"
 mkdir -p "$made"
 cd "$made"
 
-openssl req -quiet -x509 -newkey rsa:2048 -nodes -days 30 -subj "/CN=blog.test/O=the options scenario" \
-    -addext "subjectAltName=DNS:blog.test,DNS:www.blog.test" -keyout blog.key -out blog.pem
+openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/CN=blog.test/O=the options scenario" \
+    -addext "subjectAltName=DNS:blog.test,DNS:www.blog.test" -keyout blog.key -out blog.pem 2>/dev/null
 ssh-keygen -q -t ed25519 -N '' -C eve -f eve
 
 git init -q -b main blog
