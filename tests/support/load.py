@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import ssl
 import threading
 import time
@@ -25,7 +26,7 @@ class Report:
     def longest_gap(self) -> float:
         """Longest time in which no answer came."""
         times = sorted(when for when, _release in self.answered)
-        return max((later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=0.0)
+        return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
 
     @property
     def releases(self) -> list[str]:
@@ -57,7 +58,14 @@ class SteadyLoad:
     """
 
     def __init__(
-        self, address: str, path: str = "/", *, host: str = "", rate: float = 50, longest: float = 300, visitors: int = 10
+        self,
+        address: str,
+        path: str = "/",
+        *,
+        host: str = "",
+        rate: float = 50,
+        longest: float = 300,
+        visitors: int = 10,
     ) -> None:
         self.report = Report()
         self._address, self._path, self._host = address, path, host or address
@@ -76,7 +84,9 @@ class SteadyLoad:
             thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join(30)

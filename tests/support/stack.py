@@ -54,6 +54,8 @@ class Stack:
 
 def box(*words: str) -> str:
     """``scripts/box WORDS``."""
-    done = subprocess.run([str(ROOT / "scripts" / "box"), *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(ROOT / "scripts" / "box"), *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()

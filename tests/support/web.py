@@ -59,7 +59,9 @@ def fetch(
         with opener.open(urllib.request.Request(url, body, headers or {}), timeout=20) as answer:
             return Page(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read().decode())
     except urllib.error.HTTPError as error:
-        return Page(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read().decode("utf-8", "replace"))
+        return Page(
+            error.code, {k.lower(): v for k, v in error.headers.items()}, error.read().decode("utf-8", "replace")
+        )
 
 
 def post_entry(address: str, name: str, message: str) -> None:

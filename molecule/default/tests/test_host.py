@@ -40,7 +40,9 @@ def test_static_files_come_from_nginx_with_caching(address: str, host: Host) -> 
 def test_an_entry_survives_in_mariadb(address: str, host: Host) -> None:
     post_entry(address, "Ada", "Grüße, 你好 🎉")
     assert "你好 🎉" in fetch(f"https://{address}/").text
-    rows = host.check_output("mariadb -N --default-character-set=utf8mb4 -e 'select message from guestbook.entries order by id desc limit 1'")
+    rows = host.check_output(
+        "mariadb -N --default-character-set=utf8mb4 -e 'select message from guestbook.entries order by id desc limit 1'"
+    )
     assert rows == "Grüße, 你好 🎉"
 
 
