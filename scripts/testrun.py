@@ -24,6 +24,10 @@ MINUTES = 25
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
 
 
+_GUESTBOOK = ("uv", "run", "--quiet", "--isolated", "--no-project", "--with", "pytest")
+_GUESTBOOK += ("--with-requirements", "examples/guestbook/requirements.txt")
+
+
 @dataclasses.dataclass(frozen=True)
 class Part:
     """One command of the suite; `counts` if its log has pytest's summary and nothing else to count."""
@@ -55,6 +59,9 @@ def parts() -> list[Part]:
     return [
         *(Part(name, ("molecule", "test", "--scenario-name", name), needs_boxes=True) for name in scenarios),
         Part("unit", ("pytest", "-q", *folders), counts=True),
+        # the example has requirements of its own, so it gets an environment of its own
+        Part("guestbook", (*_GUESTBOOK, "pytest", "-q", "examples/guestbook/tests"), counts=True),
+        Part("lint", ("make", "lint")),
     ]
 
 
