@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 RELEASE_HEADER = "X-Flaskhost-Release"
@@ -49,6 +51,29 @@ def connect(address: str, port: int, name: str, tls: bool, timeout: float) -> so
     return context.wrap_socket(connected, server_hostname=name)
 
 
+@contextlib.contextmanager
+def _deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """End the connection after some seconds. Its own timeout begins anew with every byte that drips in."""
+    late = threading.Event()
+
+    def cut() -> None:
+        late.set()
+        with contextlib.suppress(OSError):
+            # of the plain socket: TLS would first say goodbye to one who does not listen
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        # a cut answer can look like a whole one
+        if late.is_set():
+            raise TimeoutError(f"no whole answer within {seconds:g} s")
+
+
 def ask(
     target: str, *, path: str = "/", host: str = "localhost", scheme: str = "https", timeout: float = 5.0
 ) -> Answer:
@@ -58,7 +83,7 @@ def ask(
     :param path: what to get.
     :param host: value of the Host header and of SNI.
     :param scheme: what X-Forwarded-Proto says on a unix socket, where no web server says it.
-    :param timeout: seconds for the whole answer to begin.
+    :param timeout: seconds to connect, and then for the whole answer.
     """
     try:
         headers = {"Host": host, "User-Agent": "flaskhost-probe", "Accept": "*/*", "Connection": "close"}
@@ -69,14 +94,15 @@ def ask(
             kind, _sep, address = target.partition("://")
             tls = kind == "https"
             connected = connect(address, 443 if tls else 80, host, tls, timeout)
-        connection = _Socket(connected, timeout)
-        try:
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            text = response.read(2000).decode("utf-8", "replace")
-            return Answer(response.status, response.getheader(RELEASE_HEADER) or "", text)
-        finally:
-            connection.close()
+        with _deadline(connected, timeout):
+            connection = _Socket(connected, timeout)
+            try:
+                connection.request("GET", path, headers=headers)
+                response = connection.getresponse()
+                text = response.read(2000).decode("utf-8", "replace")
+                return Answer(response.status, response.getheader(RELEASE_HEADER) or "", text)
+            finally:
+                connection.close()
     except (OSError, http.client.HTTPException) as error:
         return Answer(0, "", f"{type(error).__name__}: {error}")
 
