@@ -85,6 +85,10 @@ RULES = {
     "command": _rule(r"(?s)(?=.*\S)[^\0]+", "a command that is not empty"),
     "line": _rule(r"(?=.*\S)[^\0\n\r]+", "a command on one line that is not empty"),
     "file": _rule(r"[^\0\n\r]+", "a file name"),
+    "private_key": _rule(
+        r"(?s)\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\n.+\n-----END [A-Z ]*PRIVATE KEY-----\s*",
+        "the text of a private key file, from its BEGIN to its END line",
+    ),
     "password": _rule(r"[^\0\n\r]+", "a text on one line that is not empty"),
 }
 
@@ -145,6 +149,7 @@ KEYS: tuple[Key, ...] = (
         "Where the code comes from: `git` or `path`.",
         "source: {git: https://example.com/blog.git, version: main}",
         required=True,
+        vault=True,
         refuses="both or neither of `git` and `path`",
     ),
     Key(
@@ -179,6 +184,17 @@ KEYS: tuple[Key, ...] = (
         "subdir: backend",
         default="",
         rule="relative",
+    ),
+    Key(
+        "source.deploy_key",
+        "text",
+        "In `vault_flask_apps` only: a private ssh key that may read the repository of `git`. It is on the host only while code is fetched.",
+        'deploy_key: "{{ lookup(\'file\', \'keys/blog\') }}"',
+        default="",
+        rule="private_key",
+        vault=True,
+        vault_only=True,
+        refuses="a key in `flask_apps`",
     ),
     Key(
         "wsgi",

@@ -409,3 +409,15 @@ def test_table_is_sound() -> None:
         assert key.example, key.path
         assert (key.kind == "choice") == bool(key.choices), key.path
         assert key.kind != "list" or f"{key.path}[]" in BY_PATH, key.path
+
+
+def test_a_deploy_key_belongs_into_the_vault() -> None:
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret-part\n-----END OPENSSH PRIVATE KEY-----\n"
+    app = {"name": "blog", "source": {"git": "git@example.com:me/blog.git"}, "wsgi": "blog:app"}
+    assert mistakes({"web": [app]}, {"web": {"blog": {"source": {"deploy_key": key}}}}) == []
+    told = mistakes({"web": [{**app, "source": {**app["source"], "deploy_key": key}}]})
+    assert len(told) == 1
+    assert "source.deploy_key" in told[0]
+    assert "vault_flask_apps" in told[0]
+    assert "secret-part" not in told[0]
+    assert mistakes({"web": [app]}, {"web": {"blog": {"source": {"deploy_key": "~/.ssh/id"}}}})

@@ -24,6 +24,12 @@ def blog(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
     """An app, and a supervisord that only remembers what it was told to stop."""
 
     class Daemon:
+        def tell_to_stop(self, group: str) -> None:
+            assert group not in host.groups(), "its file must be gone first, or a reboot would bring it back"
+
+        def processes(self) -> list[dict[str, str]]:
+            return [{"group": group} for group in host.groups()]
+
         def stop(self, group: str) -> bool:
             assert group not in host.groups(), "its file must be gone first, or a reboot would bring it back"
             host.stopped.append(group)

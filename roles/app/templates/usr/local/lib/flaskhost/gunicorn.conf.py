@@ -36,6 +36,7 @@ class _NamesItsRelease:
 
 
 def post_worker_init(worker):
+    """Called by gunicorn in each worker, after it has loaded the app."""
     worker.wsgi = _NamesItsRelease(worker.wsgi, os.environ["RELEASE_ID"])
     if _own_post_worker_init:
         _own_post_worker_init(worker)
