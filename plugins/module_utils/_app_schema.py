@@ -189,7 +189,7 @@ KEYS: tuple[Key, ...] = (
         "source.deploy_key",
         "text",
         "In `vault_flask_apps` only: a private ssh key that may read the repository of `git`. It is on the host only while code is fetched.",
-        'deploy_key: "{{ lookup(\'file\', \'keys/blog\') }}"',
+        "deploy_key: \"{{ lookup('file', 'keys/blog') }}\"",
         default="",
         rule="private_key",
         vault=True,

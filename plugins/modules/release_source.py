@@ -12,6 +12,7 @@ description:
   - From git, it updates a bare mirror on the host, so that only new objects travel, and resolves the version to one commit.
   - From a local tree, it packs the tree on the control node and sends it along.
   - Makes the directory C(releases/<stamp>-<first 7 of the commit>), owned by the app's user, with its RELEASE.json.
+  - Takes away what the tree has at the places of C(shared). A file becomes the shared one if there is none yet.
   - Does nothing when that commit is live already with the same configuration.
 options:
   app:
@@ -105,6 +106,28 @@ def unpack(app: App, archive: bytes, target: str) -> None:
         raise ReleaseError(f"fetch: unpacking ended with {code}:\n{tail(output)}")
 
 
+def make_way(app: App, target: str) -> None:
+    """Take away what the tree has at the places that live in ``shared``; links come there.
+
+    A file of the tree becomes the shared one where there is none yet. Done as the app's user, whom a link in the tree
+    leads nowhere new.
+    """
+    shared = app.app.get("shared") or {}
+    script = (
+        'set -e; cd "$1"; shared=$2; files=$3; shift 3; for place in "$@"; do mkdir -p "$(dirname "./$place")"; '
+        'if [ "$files" -gt 0 ]; then files=$((files - 1)); if [ -f "./$place" ] && [ ! -L "./$place" ] && '
+        '[ ! -e "$shared/$place" ]; then mkdir -p "$(dirname "$shared/$place")"; cp "./$place" "$shared/$place"; fi; fi; '
+        'rm -rf "./$place"; done'
+    )
+    files, dirs = shared.get("files") or [], shared.get("dirs") or []
+    if not files + dirs:
+        return
+    command = ["/bin/sh", "-c", script, "make-way", target, app.paths["shared"], str(len(files)), *files, *dirs]
+    code, output = run_as(app.user, command, cwd=target, timeout=600)
+    if code:
+        raise ReleaseError(f"fetch: making way for {', '.join(files + dirs)} ended with {code}:\n{tail(output)}")
+
+
 def archive_of(params: dict[str, object]) -> bytes:
     """The archive that the control node sent, inside of the call or as a file."""
     if params["archive_file"]:
@@ -171,6 +194,7 @@ def main() -> None:
             unpack(app, archive_of(params), target)
         else:
             _git.export(app, commit, source.get("subdir") or "", target)
+        make_way(app, target)
         app.write_record(
             release,
             app=app.name,

@@ -82,7 +82,13 @@ def test_dotenv_values(written: tuple[Path, dict[str, str]]) -> None:
 def test_load_dotenv_into_the_environment(written: tuple[Path, dict[str, str]]) -> None:
     path, values = written
     script = "import json, os, sys; from dotenv import load_dotenv; load_dotenv(sys.argv[1]); print(json.dumps(dict(os.environ)))"
-    done = subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True, text=True, env={**os.environ, "A": "wrong"})
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "A": "wrong"},
+    )
     found = json.loads(done.stdout)
     assert {name: found[name] for name in values} == values
 
@@ -105,7 +111,9 @@ def test_without_interpolation_all_but_references_survive(written: tuple[Path, d
     assert {name: found[name] for name in plain} == plain
 
 
-def test_older_python_dotenv_reads_the_same(written: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_python_dotenv_reads_the_same(
+    written: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before 1.2.3 a quoted value went on after an escaped backslash and a quote; these are the expressions of that time."""
     import dotenv.parser as parser
 
@@ -116,9 +124,9 @@ def test_older_python_dotenv_reads_the_same(written: tuple[Path, dict[str, str]]
 
 
 def test_simple_values_stay_readable() -> None:
-    assert dump({"LANG": "C.UTF-8", "URL": "mysql+pymysql://u:p%40@127.0.0.1:3306/x?charset=utf8mb4", "G": "it costs $5"}) == (
-        'LANG=C.UTF-8\nURL=mysql+pymysql://u:p%40@127.0.0.1:3306/x?charset=utf8mb4\nG="it costs $5"\n'
-    )
+    assert dump(
+        {"LANG": "C.UTF-8", "URL": "mysql+pymysql://u:p%40@127.0.0.1:3306/x?charset=utf8mb4", "G": "it costs $5"}
+    ) == ('LANG=C.UTF-8\nURL=mysql+pymysql://u:p%40@127.0.0.1:3306/x?charset=utf8mb4\nG="it costs $5"\n')
     assert dump({}) == ""
 
 

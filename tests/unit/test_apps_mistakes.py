@@ -31,7 +31,10 @@ FULL: dict[str, Any] = {
     "tls": {"mode": "provided", "certificate": "shop.pem", "key": "shop.key"},
     "database": {"engine": "mysql", "name": "shop-live", "user": "shop", "host": "db.example.com", "port": 3307},
     "env": {"A": "x", "B": 1, "C": True, "D": 1.5, "EMPTY": "", "API_KEY": "abc"},
-    "python": {"requirements": "requirements/prod.txt", "packages": ["sentry-sdk[flask]>=2", "a==1; python_version<'4'", "x @ https://e.com/x.whl"]},
+    "python": {
+        "requirements": "requirements/prod.txt",
+        "packages": ["sentry-sdk[flask]>=2", "a==1; python_version<'4'", "x @ https://e.com/x.whl"],
+    },
     "build": ["flask translate compile", "npm ci && npm run build"],
     "migrate": ["flask db upgrade"],
     "processes": {"worker": "rq worker 'my tasks'", "beat-1": "beat"},
@@ -72,20 +75,52 @@ ONE_APP: list[tuple[str, dict[str, Any], list[str]]] = [
     ("unknown nested key", {"tls": {"mdoe": "acme"}}, ["flask_apps[0].tls.mdoe", "mode?"]),
     ("key of another place", {"version": "main"}, ["flask_apps[0].version", "source.version?"]),
     ("key that is no text", {True: 3}, ["flask_apps[0].True", "unknown key"]),
-    ("list as text", {"domains": "example.com"}, ["flask_apps[0].domains", "must be a list, not 'example.com'", "domains: [...]"]),
-    ("mapping as text", {"database": "mysql"}, ["flask_apps[0].database", "must be a mapping, not 'mysql'", "database: {engine: mysql}"]),
+    (
+        "list as text",
+        {"domains": "example.com"},
+        ["flask_apps[0].domains", "must be a list, not 'example.com'", "domains: [...]"],
+    ),
+    (
+        "mapping as text",
+        {"database": "mysql"},
+        ["flask_apps[0].database", "must be a mapping, not 'mysql'", "database: {engine: mysql}"],
+    ),
     ("mapping as list", {"env": [{"A": "b"}]}, ["flask_apps[0].env", "must be a mapping, not a list"]),
     ("list as mapping", {"static": {"/static": "static"}}, ["flask_apps[0].static", "must be a list, not a mapping"]),
-    ("text as number", {"source": {"git": "https://e.com/x.git", "version": 1.0}}, ["flask_apps[0].source.version", "not 1.0", "quotes"]),
+    (
+        "text as number",
+        {"source": {"git": "https://e.com/x.git", "version": 1.0}},
+        ["flask_apps[0].source.version", "not 1.0", "quotes"],
+    ),
     ("no source", {"source": None}, ["flask_apps[0].source", "is missing", "source: {git:"]),
     ("empty source", {"source": {}}, ["flask_apps[0].source", "neither git nor path"]),
-    ("two sources", {"source": {"git": "https://e.com/x.git", "path": "x"}}, ["flask_apps[0].source", "both git and path"]),
-    ("version of a path", {"source": {"path": "x", "version": "main"}}, ["flask_apps[0].source.version", "no meaning with path"]),
-    ("git option", {"source": {"git": "--upload-pack=touch /tmp/x"}}, ["flask_apps[0].source.git", "'--upload-pack", "malformed"]),
+    (
+        "two sources",
+        {"source": {"git": "https://e.com/x.git", "path": "x"}},
+        ["flask_apps[0].source", "both git and path"],
+    ),
+    (
+        "version of a path",
+        {"source": {"path": "x", "version": "main"}},
+        ["flask_apps[0].source.version", "no meaning with path"],
+    ),
+    (
+        "git option",
+        {"source": {"git": "--upload-pack=touch /tmp/x"}},
+        ["flask_apps[0].source.git", "'--upload-pack", "malformed"],
+    ),
     ("git transport", {"source": {"git": "ext::sh -c id"}}, ["flask_apps[0].source.git", "malformed"]),
     ("git without path", {"source": {"git": "blog"}}, ["flask_apps[0].source.git", "'blog' is malformed", "https://"]),
-    ("version option", {"source": {"git": "https://e.com/x.git", "version": "--all"}}, ["flask_apps[0].source.version", "'--all'", "branch"]),
-    ("subdir outside", {"source": {"git": "https://e.com/x.git", "subdir": "../x"}}, ["flask_apps[0].source.subdir", "'../x'"]),
+    (
+        "version option",
+        {"source": {"git": "https://e.com/x.git", "version": "--all"}},
+        ["flask_apps[0].source.version", "'--all'", "branch"],
+    ),
+    (
+        "subdir outside",
+        {"source": {"git": "https://e.com/x.git", "subdir": "../x"}},
+        ["flask_apps[0].source.subdir", "'../x'"],
+    ),
     ("no wsgi", {"wsgi": None}, ["flask_apps[0].wsgi", "is missing", "blog:create_app()"]),
     ("wsgi without callable", {"wsgi": "blog"}, ["flask_apps[0].wsgi", "'blog' is not module:callable", "blog:app"]),
     ("wsgi of a file", {"wsgi": "blog/app.py:app"}, ["flask_apps[0].wsgi", "a file instead of a module"]),
@@ -95,18 +130,58 @@ ONE_APP: list[tuple[str, dict[str, Any], list[str]]] = [
     ("wsgi with a method", {"wsgi": "blog:app.run()"}, ["flask_apps[0].wsgi", "a call of a name"]),
     ("wsgi with code", {"wsgi": "blog:create_app(os.environ)"}, ["flask_apps[0].wsgi", "literal arguments"]),
     ("wsgi with stars", {"wsgi": "blog:create_app(**{})"}, ["flask_apps[0].wsgi", "literal arguments"]),
-    ("uwsgi with arguments", {"wsgi": "blog:create_app(1)", "server": "uwsgi"}, ["flask_apps[0].wsgi", "without any", "gunicorn"]),
+    (
+        "uwsgi with arguments",
+        {"wsgi": "blog:create_app(1)", "server": "uwsgi"},
+        ["flask_apps[0].wsgi", "without any", "gunicorn"],
+    ),
     ("server", {"server": "gunicron"}, ["flask_apps[0].server", "'gunicron' is unknown", "gunicorn?", "uwsgi"]),
-    ("tls mode", {"tls": {"mode": "selfsigned"}}, ["flask_apps[0].tls.mode", "'selfsigned'", "self_signed?", "acme, provided, none"]),
+    (
+        "tls mode",
+        {"tls": {"mode": "selfsigned"}},
+        ["flask_apps[0].tls.mode", "'selfsigned'", "self_signed?", "acme, provided, none"],
+    ),
     ("tls mode of YAML", {"tls": {"mode": False}}, ["flask_apps[0].tls.mode", "false is unknown", "none"]),
-    ("acme without names", {"tls": {"mode": "acme"}, "domains": []}, ["flask_apps[0].tls.mode", "domains: [example.com]"]),
-    ("certificate in another mode", {"tls": {"certificate": "x.pem"}}, ["flask_apps[0].tls.certificate", "mode self_signed", "provided"]),
-    ("engine", {"database": {"engine": "mariadb"}}, ["flask_apps[0].database.engine", "'mariadb' is unknown", "mysql, postgresql, sqlite, none"]),
-    ("database without engine", {"database": {"host": "10.0.0.5"}}, ["flask_apps[0].database.host", "Say which engine"]),
-    ("database host with a scheme", {"database": {"engine": "mysql", "host": "tcp://x"}}, ["flask_apps[0].database.host", "'tcp://x'", "IP address"]),
-    ("database port", {"database": {"engine": "mysql", "port": 70000}}, ["flask_apps[0].database.port", "70000", "1 to 65535"]),
-    ("long database user", {"database": {"engine": "mysql", "user": "u" * 33}}, ["flask_apps[0].database.user", "up to 31"]),
-    ("postgresql without a server", {"database": {"engine": "postgresql"}}, ["flask_apps[0].database.engine", "no role for it yet"]),
+    (
+        "acme without names",
+        {"tls": {"mode": "acme"}, "domains": []},
+        ["flask_apps[0].tls.mode", "domains: [example.com]"],
+    ),
+    (
+        "certificate in another mode",
+        {"tls": {"certificate": "x.pem"}},
+        ["flask_apps[0].tls.certificate", "mode self_signed", "provided"],
+    ),
+    (
+        "engine",
+        {"database": {"engine": "mariadb"}},
+        ["flask_apps[0].database.engine", "'mariadb' is unknown", "mysql, postgresql, sqlite, none"],
+    ),
+    (
+        "database without engine",
+        {"database": {"host": "10.0.0.5"}},
+        ["flask_apps[0].database.host", "Say which engine"],
+    ),
+    (
+        "database host with a scheme",
+        {"database": {"engine": "mysql", "host": "tcp://x"}},
+        ["flask_apps[0].database.host", "'tcp://x'", "IP address"],
+    ),
+    (
+        "database port",
+        {"database": {"engine": "mysql", "port": 70000}},
+        ["flask_apps[0].database.port", "70000", "1 to 65535"],
+    ),
+    (
+        "long database user",
+        {"database": {"engine": "mysql", "user": "u" * 33}},
+        ["flask_apps[0].database.user", "up to 31"],
+    ),
+    (
+        "postgresql without a server",
+        {"database": {"engine": "postgresql"}},
+        ["flask_apps[0].database.engine", "no role for it yet"],
+    ),
     ("zero workers", {"workers": 0}, ["flask_apps[0].workers", "0 is out of range", "1 to 1000 or auto"]),
     ("negative threads", {"threads": -1}, ["flask_apps[0].threads", "-1 is out of range"]),
     ("too many workers", {"workers": 1001}, ["flask_apps[0].workers", "1001 is out of range"]),
@@ -115,29 +190,73 @@ ONE_APP: list[tuple[str, dict[str, Any], list[str]]] = [
     ("quoted workers", {"workers": "3"}, ["flask_apps[0].workers", "not '3'", "without quotes"]),
     ("workers in words", {"workers": "many"}, ["flask_apps[0].workers", "'many'", "auto"]),
     ("boolean timeout", {"timeout": False}, ["flask_apps[0].timeout", "not false"]),
-    ("healthcheck path", {"healthcheck": {"path": "healthz"}}, ["flask_apps[0].healthcheck.path", "'healthz'", "starts with /"]),
+    (
+        "healthcheck path",
+        {"healthcheck": {"path": "healthz"}},
+        ["flask_apps[0].healthcheck.path", "'healthz'", "starts with /"],
+    ),
     ("healthcheck status", {"healthcheck": {"status": 99}}, ["flask_apps[0].healthcheck.status", "99", "200 to 599"]),
     ("no release kept", {"keep_releases": 0}, ["flask_apps[0].keep_releases", "0 is out of range"]),
-    ("static url", {"static": [{"url": "static", "path": "x"}]}, ["flask_apps[0].static[0].url", "'static'", "starts with /"]),
+    (
+        "static url",
+        {"static": [{"url": "static", "path": "x"}]},
+        ["flask_apps[0].static[0].url", "'static'", "starts with /"],
+    ),
     ("static root", {"static": [{"url": "/", "path": "x"}]}, ["flask_apps[0].static[0].url", "more than /"]),
-    ("absolute static path", {"static": [{"url": "/s", "path": "/etc"}]}, ["flask_apps[0].static[0].path", "'/etc'", "relative"]),
-    ("static path upwards", {"static": [{"url": "/s", "path": "a/../../b"}]}, ["flask_apps[0].static[0].path", "without .."]),
-    ("static path with nginx syntax", {"static": [{"url": "/s", "path": "a;}"}]}, ["flask_apps[0].static[0].path", "'a;}'"]),
+    (
+        "absolute static path",
+        {"static": [{"url": "/s", "path": "/etc"}]},
+        ["flask_apps[0].static[0].path", "'/etc'", "relative"],
+    ),
+    (
+        "static path upwards",
+        {"static": [{"url": "/s", "path": "a/../../b"}]},
+        ["flask_apps[0].static[0].path", "without .."],
+    ),
+    (
+        "static path with nginx syntax",
+        {"static": [{"url": "/s", "path": "a;}"}]},
+        ["flask_apps[0].static[0].path", "'a;}'"],
+    ),
     ("static without path", {"static": [{"url": "/s"}]}, ["flask_apps[0].static[0].path", "is missing"]),
     ("static as text", {"static": ["/static"]}, ["flask_apps[0].static[0]", "must be a mapping, not '/static'"]),
-    ("static twice", {"static": [{"url": "/s", "path": "a"}, {"url": "/s/", "path": "b"}]}, ["flask_apps[0].static[1].url", "static[0] already"]),
-    ("static expires", {"static": [{"url": "/s", "path": "a", "expires": "30 days"}]}, ["flask_apps[0].static[0].expires", "'30 days'", "30d"]),
-    ("absolute shared path", {"shared": {"dirs": ["/var/uploads"]}}, ["flask_apps[0].shared.dirs[0]", "'/var/uploads'"]),
+    (
+        "static twice",
+        {"static": [{"url": "/s", "path": "a"}, {"url": "/s/", "path": "b"}]},
+        ["flask_apps[0].static[1].url", "static[0] already"],
+    ),
+    (
+        "static expires",
+        {"static": [{"url": "/s", "path": "a", "expires": "30 days"}]},
+        ["flask_apps[0].static[0].expires", "'30 days'", "30d"],
+    ),
+    (
+        "absolute shared path",
+        {"shared": {"dirs": ["/var/uploads"]}},
+        ["flask_apps[0].shared.dirs[0]", "'/var/uploads'"],
+    ),
     ("shared path upwards", {"shared": {"files": ["../x"]}}, ["flask_apps[0].shared.files[0]", "'../x'"]),
-    ("nested shared paths", {"shared": {"dirs": ["a"], "files": ["a/b"]}}, ["flask_apps[0].shared.files[0]", "overlaps with shared.dirs[0]"]),
+    (
+        "nested shared paths",
+        {"shared": {"dirs": ["a"], "files": ["a/b"]}},
+        ["flask_apps[0].shared.files[0]", "overlaps with shared.dirs[0]"],
+    ),
     ("env name", {"env": {"MY-VAR": "x"}}, ["flask_apps[0].env.MY-VAR", "malformed", "letters, digits and _"]),
     ("env name of YAML", {"env": {False: "x"}}, ["flask_apps[0].env.False", "malformed"]),
     ("reserved env name", {"env": {"RELEASE_ID": "x"}}, ["flask_apps[0].env.RELEASE_ID", "another name"]),
     ("env list", {"env": {"HOSTS": ["a", "b"]}}, ["flask_apps[0].env.HOSTS", "one value, not a list"]),
     ("env without value", {"env": {"A": None}}, ["flask_apps[0].env.A", 'Write ""']),
     ("env with NUL", {"env": {"A": "x\0y"}}, ["flask_apps[0].env.A", "NUL", "base64"]),
-    ("python file outside", {"python": {"requirements": "/etc/x.txt"}}, ["flask_apps[0].python.requirements", "'/etc/x.txt'"]),
-    ("package option", {"python": {"packages": ["--index-url=x"]}}, ["flask_apps[0].python.packages[0]", "'--index-url=x'", "as pip writes it"]),
+    (
+        "python file outside",
+        {"python": {"requirements": "/etc/x.txt"}},
+        ["flask_apps[0].python.requirements", "'/etc/x.txt'"],
+    ),
+    (
+        "package option",
+        {"python": {"packages": ["--index-url=x"]}},
+        ["flask_apps[0].python.packages[0]", "'--index-url=x'", "as pip writes it"],
+    ),
     ("build as text", {"build": "make"}, ["flask_apps[0].build", "must be a list, not 'make'"]),
     ("build item", {"build": [{"run": "make"}]}, ["flask_apps[0].build[0]", "must be a text, not a mapping"]),
     ("migrate item", {"migrate": ["flask db upgrade", 3]}, ["flask_apps[0].migrate[1]", "must be a text, not 3"]),
@@ -145,9 +264,17 @@ ONE_APP: list[tuple[str, dict[str, Any], list[str]]] = [
     ("process name", {"processes": {"Worker": "x"}}, ["flask_apps[0].processes.Worker", "malformed", "lower-case"]),
     ("process web", {"processes": {"web": ""}}, ["flask_apps[0].processes.web", "the app itself"]),
     ("process without command", {"processes": {"worker": ""}}, ["flask_apps[0].processes.worker", "not empty"]),
-    ("process with open quotes", {"processes": {"worker": "rq 'x"}}, ["flask_apps[0].processes.worker", "no closing quotation"]),
+    (
+        "process with open quotes",
+        {"processes": {"worker": "rq 'x"}},
+        ["flask_apps[0].processes.worker", "no closing quotation"],
+    ),
     ("process in two lines", {"processes": {"worker": "a\nb"}}, ["flask_apps[0].processes.worker", "on one line"]),
-    ("domain with a scheme", {"domains": ["https://example.com"]}, ["flask_apps[0].domains[0]", "'https://example.com'", "without scheme"]),
+    (
+        "domain with a scheme",
+        {"domains": ["https://example.com"]},
+        ["flask_apps[0].domains[0]", "'https://example.com'", "without scheme"],
+    ),
     ("domain in capitals", {"domains": ["Example.com"]}, ["flask_apps[0].domains[0]", "'Example.com'", "lower case"]),
     ("domain with a star", {"domains": ["*.example.com"]}, ["flask_apps[0].domains[0]", "'*.example.com'"]),
     ("domain with an underscore", {"domains": ["my_app.example.com"]}, ["flask_apps[0].domains[0]"]),
@@ -155,7 +282,11 @@ ONE_APP: list[tuple[str, dict[str, Any], list[str]]] = [
     ("domain twice", {"domains": ["example.com", "example.com"]}, ["flask_apps[0].domains[1]", "twice"]),
     ("body size", {"max_body": "16 MB"}, ["flask_apps[0].max_body", "'16 MB'", "max_body: 16m"]),
     ("state", {"state": "gone"}, ["flask_apps[0].state", "'gone' is unknown", "present, absent"]),
-    ("undefined variable", {"wsgi": Missing("'target' is undefined")}, ["flask_apps[0].wsgi", "not defined", "'target'"]),
+    (
+        "undefined variable",
+        {"wsgi": Missing("'target' is undefined")},
+        ["flask_apps[0].wsgi", "not defined", "'target'"],
+    ),
 ]
 
 
@@ -198,7 +329,13 @@ WHOLE: list[tuple[str, Any, Any, dict[str, Any], list[str]]] = [
     ("text", "blog", None, {}, ["flask_apps: must be a list, not 'blog'"]),
     ("undefined", Missing("'x' is undefined"), None, {}, ["flask_apps: must be a list", "'x' is undefined"]),
     ("entry as text", ["blog"], None, {}, ["flask_apps[0]", "must be a mapping", "'blog'"]),
-    ("same name", [GOOD, app(domains=["b.example.com"])], None, {}, ["flask_apps[1].name (app blog)", "flask_apps[0] already"]),
+    (
+        "same name",
+        [GOOD, app(domains=["b.example.com"])],
+        None,
+        {},
+        ["flask_apps[1].name (app blog)", "flask_apps[0] already"],
+    ),
     (
         "same domain",
         [GOOD, app(name="shop", domains=["shop.example.com", "example.com"])],
@@ -206,11 +343,29 @@ WHOLE: list[tuple[str, Any, Any, dict[str, Any], list[str]]] = [
         {},
         ["flask_apps[1].domains[1] (app shop)", "'example.com'", "(app blog)"],
     ),
-    ("two without domains", [app(domains=[]), app(name="shop", domains=[])], None, {}, ["flask_apps[1].domains (app shop)", "Only one app"]),
+    (
+        "two without domains",
+        [app(domains=[]), app(name="shop", domains=[])],
+        None,
+        {},
+        ["flask_apps[1].domains (app shop)", "Only one app"],
+    ),
     ("vault as list", [GOOD], [1], {}, ["vault_flask_apps: must be a mapping"]),
-    ("vault entry as text", [GOOD], {"blog": "hunter2"}, {}, ["vault_flask_apps.blog (app blog): must be a mapping, not (hidden)"]),
+    (
+        "vault entry as text",
+        [GOOD],
+        {"blog": "hunter2"},
+        {},
+        ["vault_flask_apps.blog (app blog): must be a mapping, not (hidden)"],
+    ),
     ("vault of nobody", [GOOD], {"blgo": {}}, {}, ["vault_flask_apps.blgo", "no app blgo", "blog?"]),
-    ("vault with a key that is not secret", [GOOD], {"blog": {"workers": 3}}, {}, ["vault_flask_apps.blog.workers", "Move it to the entry"]),
+    (
+        "vault with a key that is not secret",
+        [GOOD],
+        {"blog": {"workers": 3}},
+        {},
+        ["vault_flask_apps.blog.workers", "Move it to the entry"],
+    ),
     ("vault with an unknown key", [GOOD], {"blog": {"envv": {}}}, {}, ["vault_flask_apps.blog.envv", "env?"]),
     ("vault env", [GOOD], {"blog": {"env": {"A B": "x"}}}, {}, ["vault_flask_apps.blog.env.A...", "malformed"]),
     (
@@ -269,10 +424,19 @@ WHOLE: list[tuple[str, Any, Any, dict[str, Any], list[str]]] = [
         {"exists": lambda path: path == "/inventory/a.key", "base": "/inventory"},
         ["flask_apps[0].tls.certificate", "/inventory/a.pem"],
     ),
-    ("no key", [app(tls={"mode": "provided", "certificate": "a.pem"})], None, {}, ["flask_apps[0].tls.key", "is missing"]),
+    (
+        "no key",
+        [app(tls={"mode": "provided", "certificate": "a.pem"})],
+        None,
+        {},
+        ["flask_apps[0].tls.key", "is missing"],
+    ),
     (
         "same shared database by another name",
-        [app(database={"engine": "mysql", "name": "x", "user": "a"}), app(name="shop", domains=["b.example.com"], database={"engine": "mysql", "name": "x"})],
+        [
+            app(database={"engine": "mysql", "name": "x", "user": "a"}),
+            app(name="shop", domains=["b.example.com"], database={"engine": "mysql", "name": "x"}),
+        ],
         None,
         {},
         [],
@@ -280,7 +444,9 @@ WHOLE: list[tuple[str, Any, Any, dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("apps", "vault", "options", "words"), [case[1:] for case in WHOLE], ids=[case[0] for case in WHOLE])
+@pytest.mark.parametrize(
+    ("apps", "vault", "options", "words"), [case[1:] for case in WHOLE], ids=[case[0] for case in WHOLE]
+)
 def test_one_mistake_in_the_whole(apps: Any, vault: Any, options: dict[str, Any], words: list[str]) -> None:
     lines = mistakes({"web1": apps}, {"web1": vault}, **{"exists": lambda path: True, **options})
     assert len(lines) == (1 if words else 0), lines
@@ -291,10 +457,18 @@ def test_one_mistake_in_the_whole(apps: Any, vault: Any, options: dict[str, Any]
 def test_names_that_meet_in_one_database_server() -> None:
     database = {"engine": "mysql", "host": "10.0.0.5"}
     vault = {"a-b": {"database": {"password": "x"}}, "a_b": {"database": {"password": "y"}}}
-    lines = mistakes({"web1": [app(name="a-b", database=database)], "web2": [app(name="a_b", database=database)]}, {"web1": vault, "web2": vault})
+    lines = mistakes(
+        {"web1": [app(name="a-b", database=database)], "web2": [app(name="a_b", database=database)]},
+        {"web1": vault, "web2": vault},
+    )
     assert len(lines) == 2
     assert all(line.startswith("web2: flask_apps[0].database.") and "app a-b (web1)" in line for line in lines)
-    apart = mistakes({"web1": [app(name="a-b", database={"engine": "mysql"})], "web2": [app(name="a_b", database={"engine": "mysql"})]})
+    apart = mistakes(
+        {
+            "web1": [app(name="a-b", database={"engine": "mysql"})],
+            "web2": [app(name="a_b", database={"engine": "mysql"})],
+        }
+    )
     assert apart == [], "two local servers have nothing in common"
 
 
@@ -339,7 +513,10 @@ def test_everything_is_told_at_once_and_in_order() -> None:
     changes: dict[str, Any] = {"workers": 0, "tls": {"mode": "x"}, "wsgi": "x", "build": 1, "env": {"PATH": "x"}}
     lines = told(app(**changes), app(name="shop", wokers=1, domains=["b.example.com"]), 3)
     assert len(lines) == len(changes) + 2
-    assert [line[6 : line.index("]") + 1] for line in lines] == ["flask_apps[0]"] * len(changes) + ["flask_apps[1]", "flask_apps[2]"]
+    assert [line[6 : line.index("]") + 1] for line in lines] == ["flask_apps[0]"] * len(changes) + [
+        "flask_apps[1]",
+        "flask_apps[2]",
+    ]
 
 
 HUNTER = "hunter2"
@@ -374,11 +551,34 @@ def test_no_message_shows_a_secret(changes: dict[str, Any], vault: Any) -> None:
 
 def test_values_of_keys_that_are_not_secret_are_shown() -> None:
     assert "'/nowhere/blog.key'" in " ".join(
-        told(app(tls={"mode": "provided", "certificate": "/a", "key": "/nowhere/blog.key"}), exists=lambda path: path == "/a")
+        told(
+            app(tls={"mode": "provided", "certificate": "/a", "key": "/nowhere/blog.key"}),
+            exists=lambda path: path == "/a",
+        )
     )
 
 
-ANYTHING: tuple[Any, ...] = (None, "", "x", -1, 3, 2.5, True, [], {}, [None], {"a": 1}, {1: 2}, [[]], [{}], object(), Missing("y"), "\0", "a\nb", b"x")
+ANYTHING: tuple[Any, ...] = (
+    None,
+    "",
+    "x",
+    -1,
+    3,
+    2.5,
+    True,
+    [],
+    {},
+    [None],
+    {"a": 1},
+    {1: 2},
+    [[]],
+    [{}],
+    object(),
+    Missing("y"),
+    "\0",
+    "a\nb",
+    b"x",
+)
 
 
 def _broken(value: Any, chance: random.Random) -> Any:
@@ -386,7 +586,10 @@ def _broken(value: Any, chance: random.Random) -> Any:
     if chance.random() < 0.15:
         return chance.choice(ANYTHING)
     if isinstance(value, dict):
-        return {(chance.choice([1, "zz", None, f"{name}s"]) if chance.random() < 0.1 else name): _broken(item, chance) for name, item in value.items()}
+        return {
+            (chance.choice([1, "zz", None, f"{name}s"]) if chance.random() < 0.1 else name): _broken(item, chance)
+            for name, item in value.items()
+        }
     if isinstance(value, list):
         return [_broken(item, chance) for item in value]
     return value
@@ -396,7 +599,12 @@ def test_nothing_a_person_writes_breaks_the_check() -> None:
     chance = random.Random(2)
     for _ in range(600):
         apps, vault = _broken([GOOD, FULL, GOOD], chance), _broken(FULL_VAULT, chance)
-        lines = mistakes({"web1": apps, "web2": [GOOD]}, {"web1": vault}, database_hosts={"db": ["10.0.0.1"]}, exists=lambda path: True)
+        lines = mistakes(
+            {"web1": apps, "web2": [GOOD]},
+            {"web1": vault},
+            database_hosts={"db": ["10.0.0.1"]},
+            exists=lambda path: True,
+        )
         assert not [line for line in lines if "\n" in line]
 
 

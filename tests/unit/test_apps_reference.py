@@ -19,7 +19,12 @@ REFERENCE = ROOT / "docs" / "apps.md"
 
 
 def test_reference_is_up_to_date() -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "app-reference"), "--stdout"], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "app-reference"), "--stdout"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert REFERENCE.read_text(encoding="utf-8") == done.stdout, "run scripts/app-reference and commit docs/apps.md"
 
 

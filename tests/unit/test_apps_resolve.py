@@ -72,7 +72,17 @@ def test_defaults_are_fresh_each_time() -> None:
 
 
 # memory_mb, cpus, apps -> workers
-WORKERS = [(512, 4, 1, 2), (512, 4, 2, 1), (512, 4, 9, 1), (2048, 1, 1, 3), (2048, 2, 1, 5), (8192, 8, 1, 8), (8192, 8, 8, 4), (64, 1, 1, 1), (2048, 2, 0, 5)]
+WORKERS = [
+    (512, 4, 1, 2),
+    (512, 4, 2, 1),
+    (512, 4, 9, 1),
+    (2048, 1, 1, 3),
+    (2048, 2, 1, 5),
+    (8192, 8, 1, 8),
+    (8192, 8, 8, 4),
+    (64, 1, 1, 1),
+    (2048, 2, 0, 5),
+]
 
 
 @pytest.mark.parametrize(("memory", "cpus", "apps", "workers"), WORKERS)
@@ -103,7 +113,12 @@ def test_url(changes: dict[str, Any], address: str, url: str) -> None:
 
 
 def test_source_of_the_control_node() -> None:
-    assert one(source={"path": "../blog/", "subdir": "web/"})["source"] == {"kind": "path", "path": "/blog", "version": "", "subdir": "web"}
+    assert one(source={"path": "../blog/", "subdir": "web/"})["source"] == {
+        "kind": "path",
+        "path": "/blog",
+        "version": "",
+        "subdir": "web",
+    }
     assert one(source={"path": "/abs"})["source"]["path"] == "/abs"
     assert not one(source={"path": "~/blog"})["source"]["path"].startswith(("~", "/inventory"))
 
@@ -112,7 +127,13 @@ def test_tls() -> None:
     provided = one(tls={"mode": "provided", "certificate": "c/blog.pem", "key": "/etc/blog.key"})["tls"]
     assert provided["source_certificate"] == "/inventory/c/blog.pem"
     assert provided["source_key"] == "/etc/blog.key"
-    assert one(tls={"mode": "none"})["tls"] == {"mode": "none", "certificate": "", "key": "", "source_certificate": "", "source_key": ""}
+    assert one(tls={"mode": "none"})["tls"] == {
+        "mode": "none",
+        "certificate": "",
+        "key": "",
+        "source_certificate": "",
+        "source_key": "",
+    }
 
 
 def test_databases_of_each_engine() -> None:
@@ -134,7 +155,12 @@ def test_databases_of_each_engine() -> None:
     ("given", "engine", "server", "packages"),
     [
         ([], "mysql", "gunicorn", ["pymysql", "cryptography", "gunicorn"]),
-        (["PyMySQL==1.1", "gunicorn[gevent]>=23"], "mysql", "gunicorn", ["PyMySQL==1.1", "gunicorn[gevent]>=23", "cryptography"]),
+        (
+            ["PyMySQL==1.1", "gunicorn[gevent]>=23"],
+            "mysql",
+            "gunicorn",
+            ["PyMySQL==1.1", "gunicorn[gevent]>=23", "cryptography"],
+        ),
         ([], "sqlite", "uwsgi", ["pyuwsgi"]),
         (["psycopg2"], "postgresql", "gunicorn", ["psycopg2", "gunicorn"]),
         ([], "postgresql", "gunicorn", ["psycopg2-binary", "gunicorn"]),
@@ -146,7 +172,9 @@ def test_packages(given: list[str], engine: str, server: str, packages: list[str
 
 
 def test_static_and_shared_paths_lose_their_last_slash() -> None:
-    assert one(static=[{"url": "/static/", "path": "blog/static/"}])["static"] == [{"url": "/static", "path": "blog/static", "expires": "30d"}]
+    assert one(static=[{"url": "/static/", "path": "blog/static/"}])["static"] == [
+        {"url": "/static", "path": "blog/static", "expires": "30d"}
+    ]
     assert one(shared={"dirs": ["uploads/"]})["shared"] == {"dirs": ["uploads"], "files": []}
 
 
@@ -171,18 +199,41 @@ def environment(**changes: Any) -> dict[str, str]:
 
 
 def test_environment_defaults() -> None:
-    assert environment() == {"FLASK_APP": "blog:create_app()", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "SECRET_KEY": "generated-key"}
+    assert environment() == {
+        "FLASK_APP": "blog:create_app()",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "SECRET_KEY": "generated-key",
+    }
 
 
 def test_environment_of_a_person_wins() -> None:
-    given = {"FLASK_APP": "x", "LANG": "de_DE.UTF-8", "SECRET_KEY": "mine", "DATABASE_URL": "sqlite://", "PYTHONUNBUFFERED": ""}
+    given = {
+        "FLASK_APP": "x",
+        "LANG": "de_DE.UTF-8",
+        "SECRET_KEY": "mine",
+        "DATABASE_URL": "sqlite://",
+        "PYTHONUNBUFFERED": "",
+    }
     assert environment(env=given, database={"engine": "mysql"}) == given
-    assert resolve.environment({**APP, "env": given, "database": {"engine": "mysql"}}) == given, "no generated secret is needed then"
+    assert resolve.environment({**APP, "env": given, "database": {"engine": "mysql"}}) == given, (
+        "no generated secret is needed then"
+    )
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(True, "true"), (False, "false"), (3, "3"), (-1, "-1"), (1.5, "1.5"), (10**20, "1" + "0" * 20), ("", ""), ("yes", "yes"), (" $x ", " $x ")],
+    [
+        (True, "true"),
+        (False, "false"),
+        (3, "3"),
+        (-1, "-1"),
+        (1.5, "1.5"),
+        (10**20, "1" + "0" * 20),
+        ("", ""),
+        ("yes", "yes"),
+        (" $x ", " $x "),
+    ],
 )
 def test_environment_values_are_texts(value: Any, text: str) -> None:
     assert environment(env={"A": value})["A"] == text
@@ -190,7 +241,10 @@ def test_environment_values_are_texts(value: Any, text: str) -> None:
 
 def test_database_urls() -> None:
     assert environment(database={"engine": "sqlite"})["DATABASE_URL"] == "sqlite:////srv/blog/shared/blog.sqlite3"
-    assert environment(database={"engine": "mysql"})["DATABASE_URL"] == "mysql+pymysql://blog:generated-password@127.0.0.1:3306/blog?charset=utf8mb4"
+    assert (
+        environment(database={"engine": "mysql"})["DATABASE_URL"]
+        == "mysql+pymysql://blog:generated-password@127.0.0.1:3306/blog?charset=utf8mb4"
+    )
     assert environment(database={"engine": "postgresql", "host": "fd00::5"})["DATABASE_URL"] == (
         "postgresql+psycopg2://blog:generated-password@[fd00::5]:5432/blog"
     )
@@ -216,9 +270,21 @@ def with_database(name: str = "blog", **database: Any) -> dict[str, Any]:
 
 
 def test_databases_of_a_single_host() -> None:
-    hosts = {"one": [with_database(), {**APP, "name": "lite", "database": {"engine": "sqlite"}}, {**with_database("old"), "state": "absent"}]}
+    hosts = {
+        "one": [
+            with_database(),
+            {**APP, "name": "lite", "database": {"engine": "sqlite"}},
+            {**with_database("old"), "state": "absent"},
+        ]
+    }
     assert resolve.databases(hosts, "one", secrets={"blog": SECRETS}) == [
-        {"engine": "mysql", "name": "blog", "user": "blog", "password": "generated-password", "hosts": ["127.0.0.1", "localhost"]}
+        {
+            "engine": "mysql",
+            "name": "blog",
+            "user": "blog",
+            "password": "generated-password",
+            "hosts": ["127.0.0.1", "localhost"],
+        }
     ]
     assert resolve.databases(hosts, "other") == [], "a local database is nobody else's business"
 

@@ -24,8 +24,21 @@ from ansible_collections.flaskhost.stack.plugins.filter.supervisor_environment i
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import Missing, plain
 
 ROOT = Path(__file__).resolve().parents[2]
-FILTERS = ("app_mistakes", "databases", "dotenv", "environments", "resolve_apps", "supervisor_command", "supervisor_environment")
-APP: dict[str, Any] = {"name": "blog", "source": {"git": "https://example.com/blog.git"}, "wsgi": "blog:app", "database": {"engine": "mysql"}}
+FILTERS = (
+    "app_mistakes",
+    "databases",
+    "dotenv",
+    "environments",
+    "resolve_apps",
+    "supervisor_command",
+    "supervisor_environment",
+)
+APP: dict[str, Any] = {
+    "name": "blog",
+    "source": {"git": "https://example.com/blog.git"},
+    "wsgi": "blog:app",
+    "database": {"engine": "mysql"},
+}
 SECRETS = {"blog": {"secret_key": "key", "database_password": "p@ss"}}
 
 
@@ -59,13 +72,17 @@ def test_mistakes_look_at_the_files_of_the_control_node(tmp_path: Path) -> None:
 
 
 def test_resolve() -> None:
-    (app,) = resolve_apps([APP], vault={"blog": {"env": {"A": "x"}}}, host={"memory_mb": 4000, "cpus": 1}, address="10.0.0.1", base="/x")
+    (app,) = resolve_apps(
+        [APP], vault={"blog": {"env": {"A": "x"}}}, host={"memory_mb": 4000, "cpus": 1}, address="10.0.0.1", base="/x"
+    )
     assert (app["name"], app["workers"], app["url"]) == ("blog", 3, "https://10.0.0.1")
     assert resolve_apps(None) == []
     assert resolve_apps([]) == []
 
 
-@pytest.mark.parametrize("bad", ["x", [3], [{}], [{"name": "x"}], [{**APP, "tls": {"mode": "provided"}, "static": [{}]}]])
+@pytest.mark.parametrize(
+    "bad", ["x", [3], [{}], [{"name": "x"}], [{**APP, "tls": {"mode": "provided"}, "static": [{}]}]]
+)
 def test_resolve_points_to_the_mistakes(bad: Any) -> None:
     with pytest.raises(AnsibleFilterError, match="app_mistakes tells what is wrong"):
         resolve_apps(bad)
@@ -95,7 +112,11 @@ def test_texts() -> None:
     assert dotenv({"A": "x y"}) == 'A="x y"\n'
     assert supervisor_command("date +%F") == "date +%%F"
     assert supervisor_environment({"A": "100%"}) == 'A="100%%"'
-    for call in (lambda: dotenv({"A": "\0"}), lambda: supervisor_command(""), lambda: supervisor_environment({"A": "\n"})):
+    for call in (
+        lambda: dotenv({"A": "\0"}),
+        lambda: supervisor_command(""),
+        lambda: supervisor_environment({"A": "\n"}),
+    ):
         with pytest.raises(AnsibleFilterError):
             call()
 
@@ -172,6 +193,8 @@ def test_in_a_real_play(tmp_path: Path) -> None:
     assert "nobody_defined_me" in wsgi
     assert first["resolved"][0]["source"]["path"] == str(tmp_path.parent)
     assert first["resolved"][0]["workers"] == 3
-    assert first["environments"]["blog"].items() >= {"N": "3", "T": "true", "W": "sesame", "SECRET_KEY": "sesame"}.items()
+    assert (
+        first["environments"]["blog"].items() >= {"N": "3", "T": "true", "W": "sesame", "SECRET_KEY": "sesame"}.items()
+    )
     assert first["databases"][0]["password"] == first["secrets"]["blog"]["database_password"]
     assert first["dotenv"] == 'A="x y"\n'

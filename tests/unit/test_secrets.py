@@ -58,11 +58,20 @@ def test_for_the_owner_only_even_after_a_careless_copy(tmp_path: Path) -> None:
 def test_git_does_not_see_them(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     secrets_of("blog", str(tmp_path / "inventory" / ".flaskhost"))
-    seen = subprocess.run(["git", "-C", str(tmp_path), "status", "--porcelain", "-uall"], check=True, capture_output=True, text=True)
+    seen = subprocess.run(
+        ["git", "-C", str(tmp_path), "status", "--porcelain", "-uall"], check=True, capture_output=True, text=True
+    )
     assert seen.stdout == ""
 
 
-DAMAGED = ["", "{", "[]", '{"secret_key": "x"}', '{"secret_key": "x", "database_password": ""}', '{"secret_key": 1, "database_password": "x"}']
+DAMAGED = [
+    "",
+    "{",
+    "[]",
+    '{"secret_key": "x"}',
+    '{"secret_key": "x", "database_password": ""}',
+    '{"secret_key": 1, "database_password": "x"}',
+]
 
 
 @pytest.mark.parametrize("content", DAMAGED)

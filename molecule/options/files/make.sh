@@ -23,6 +23,9 @@ mkdir -p blog/backend/requirements blog/backend/notes
 cp -R "$guestbook/." blog/backend
 cp "$here/worker.sh" blog/backend
 echo '-r ../requirements.txt' > blog/backend/requirements/production.txt
+mkdir blog/backend/worker
+touch blog/backend/worker/.gitkeep
+echo 'from = source' > blog/backend/settings.ini
 echo 'a note' > blog/backend/notes/note.txt
 echo 'not of the app' > blog/README
 version "as tagged"
