@@ -24,8 +24,10 @@ MINUTES = 25
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
 
 
-_GUESTBOOK = ("uv", "run", "--quiet", "--isolated", "--no-project", "--with", "pytest")
-_GUESTBOOK += ("--with-requirements", "examples/guestbook/requirements.txt")
+_GUESTBOOK = [
+    *("uv", "run", "--quiet", "--isolated", "--no-project", "--with", "pytest"),
+    *("--with-requirements", "examples/guestbook/requirements.txt"),
+]
 
 
 @dataclasses.dataclass(frozen=True)

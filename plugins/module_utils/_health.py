@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible_collections.flaskhost.stack.plugins.module_utils import _probe
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, read_json
-from ansible_collections.flaskhost.stack.plugins.module_utils._run import hide
+from ansible_collections.flaskhost.stack.plugins.module_utils._run import hide, tail
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
 # gunicorn's traceback of an app that cannot be imported takes some 60 lines, the reason stands in the middle
@@ -24,13 +24,13 @@ def died(daemon: Supervisord, group: str) -> str:
     return "; ".join(f"{info['name']} {info['spawnerr'] or info['statename']}" for info in dead)
 
 
-def log_tail(path: str, lines: int = LOG_LINES) -> str:
-    """The last lines of a log; empty when there is none."""
+def log_end(path: str) -> str:
+    """The end of a log; empty when there is none."""
     try:
         with open(path, "rb") as stream:
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - 32768))
-            return "\n".join(stream.read().decode("utf-8", "replace").splitlines()[-lines:])
+            return stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -55,8 +55,8 @@ def complaint(app: App, release: str, *, through_web: bool) -> str:
     if healthy:
         return ""
     place = f"{target} as {host}" if through_web else "its own socket"
-    log = hide(log_tail(f"{app.paths['log']}/web.log"), read_json(app.environment_files(release)[0]))
+    log = hide(log_end(f"{app.paths['log']}/web.log"), read_json(app.environment_files(release)[0]))
     return (
         f"GET {check['path']} of {app.name} {release} over {place}: {seen}\n"
-        f"The end of {app.paths['log']}/web.log:\n{log}"
+        f"The end of {app.paths['log']}/web.log:\n{tail(log, LOG_LINES)}"
     )

@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
-from ansible_collections.flaskhost.stack.plugins.module_utils._run import run_as, tail
+from ansible_collections.flaskhost.stack.plugins.module_utils._run import hide, run_as, tail
 
 UV = "/opt/flaskhost/uv/bin/uv"
 _COMPLETE = ".flaskhost-complete"
@@ -111,6 +111,6 @@ def build(
         if code:
             shutil.rmtree(path, ignore_errors=True)
             shown = " ".join(["uv", *command[1:]])
-            raise ReleaseError(f"build: `{shown}` ended with {code}:\n{tail(output)}")
+            raise ReleaseError(f"build: `{shown}` ended with {code}:\n{tail(hide(output, variables))}")
     with open(os.path.join(path, _COMPLETE), "w", encoding="utf-8"):
         return True

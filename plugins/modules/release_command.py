@@ -86,7 +86,7 @@ def main() -> None:
     for command in params["commands"]:
         words = [LAUNCH, tree, "/bin/sh", "-c", command]
         code, output = run_as(app.user, words, cwd=app.paths["root"], timeout=params["timeout"])
-        shown = hide(tail(output), secrets)
+        shown = tail(hide(output, secrets))
         if code:
             module.fail_json(msg=f"{params['step']}: `{command}` ended with {code}:\n{shown}")
         outputs.append(shown)

@@ -78,7 +78,11 @@ def main() -> None:
     path = os.path.join(UPSTREAMS, f"{app.name}.conf")
 
     def run(command: str) -> tuple[int, str]:
-        code, out, err = module.run_command(command)
+        try:
+            # a command that is not there must not end the module before the file is back
+            code, out, err = module.run_command(command, handle_exceptions=False)
+        except OSError as error:
+            return 127, str(error)
         return code, (out + err).strip()
 
     try:

@@ -32,7 +32,10 @@ class Host:
         self.conf_d, self.upstreams = base / "conf.d", base / "upstreams"
         for folder in (self.conf_d, self.upstreams):
             folder.mkdir()
+        # what a supervisord that only remembers was told, waited for, and runs without a file
+        self.told: list[str] = []
         self.stopped: list[str] = []
+        self.running: list[str] = []
 
     def app(self, name: str = "blog", **changed: Any) -> App:
         """An app with its directories, as the app role makes them."""

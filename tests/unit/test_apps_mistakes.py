@@ -68,7 +68,7 @@ def test_keys_without_a_value_count_as_not_given() -> None:
 
 
 # What a person wrote instead of GOOD's key, and the words that must be in the one message about it.
-ONE_APP: list[tuple[str, dict[str, Any], list[str]]] = [
+ONE_APP: list[tuple[str, dict[Any, Any], list[str]]] = [
     ("unknown key", {"wokers": 3}, ["flask_apps[0].wokers", "unknown key", "workers?"]),
     ("unknown key with a dash", {"keep-releases": 3}, ["flask_apps[0].keep-releases", "keep_releases?"]),
     ("unknown key without likeness", {"zzz": 3}, ["flask_apps[0].zzz", "Known here: build, database"]),
@@ -621,9 +621,10 @@ def test_table_is_sound() -> None:
 
 def test_a_deploy_key_belongs_into_the_vault() -> None:
     key = "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret-part\n-----END OPENSSH PRIVATE KEY-----\n"
-    app = {"name": "blog", "source": {"git": "git@example.com:me/blog.git"}, "wsgi": "blog:app"}
+    source = {"git": "git@example.com:me/blog.git"}
+    app = {"name": "blog", "source": source, "wsgi": "blog:app"}
     assert mistakes({"web": [app]}, {"web": {"blog": {"source": {"deploy_key": key}}}}) == []
-    told = mistakes({"web": [{**app, "source": {**app["source"], "deploy_key": key}}]})
+    told = mistakes({"web": [{**app, "source": {**source, "deploy_key": key}}]})
     assert len(told) == 1
     assert "source.deploy_key" in told[0]
     assert "vault_flask_apps" in told[0]

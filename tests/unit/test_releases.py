@@ -24,14 +24,15 @@ def blog(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
     """An app, and a supervisord that only remembers what it was told to stop."""
 
     class Daemon:
+        def processes(self) -> list[dict[str, str]]:
+            return [{"group": group} for group in [*host.groups(), *host.running]]
+
         def tell_to_stop(self, group: str) -> None:
             assert group not in host.groups(), "its file must be gone first, or a reboot would bring it back"
-
-        def processes(self) -> list[dict[str, str]]:
-            return [{"group": group} for group in host.groups()]
+            host.told.append(group)
 
         def stop(self, group: str) -> bool:
-            assert group not in host.groups(), "its file must be gone first, or a reboot would bring it back"
+            assert group in host.told, "all are told before one is waited for"
             host.stopped.append(group)
             return True
 
@@ -242,6 +243,25 @@ def test_tidy_never_removes_what_is_live(host: Host, blog: App) -> None:
     assert _tidy.tidy(blog) == [f"blog@{R[0]}"]
     assert (blog.live(), blog.releases()) == (R[1], R[:2])
     assert host.groups() == [f"blog@{R[1]}"]
+
+
+def test_stop_without_waiting(host: Host, blog: App) -> None:
+    host.group(f"blog@{R[0]}")
+    _tidy.stop_groups([f"blog@{R[0]}", f"blog@{R[1]}"], wait=False)
+    assert (host.told, host.stopped, host.groups()) == ([f"blog@{R[0]}", f"blog@{R[1]}"], [], [])
+
+
+def test_end_of_all_but_the_live_release(host: Host, blog: App) -> None:
+    """Those that were told to end have no file any more; a run that was killed may have left some with a file."""
+    for group in (f"blog@{R[2]}", f"blog@{R[2]}+workers", f"blog@{R[0]}", f"blog2@{R[0]}"):
+        host.group(group)
+    host.running = [f"blog@{R[1]}", f"blog@{R[1]}+workers", f"blog2@{R[1]}", "blog", "celery"]
+    ended = [f"blog@{R[0]}", f"blog@{R[1]}", f"blog@{R[1]}+workers"]
+    assert _tidy.end_all_but(blog, R[2]) == ended
+    assert host.stopped == ended
+    assert host.groups() == [f"blog2@{R[0]}", f"blog@{R[2]}", f"blog@{R[2]}+workers"]
+    host.running = []
+    assert _tidy.end_all_but(blog, R[2]) == []
 
 
 # prune

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskhost.stack.plugins.module_utils import _secrets
 from ansible_collections.flaskhost.stack.plugins.module_utils._secrets import SecretsError, secrets_of
 
 
@@ -137,7 +136,7 @@ def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(_secrets.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     first = secrets_of("blog", str(tmp_path))
     assert secrets_of("blog", str(tmp_path)) == first
     assert mode(tmp_path / "blog.json") == 0o600
@@ -149,7 +148,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(28, "No space left on device")
 
     secrets_of("shop", str(tmp_path))
-    monkeypatch.setattr(_secrets.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SecretsError, match="No space left"):
         secrets_of("blog", str(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [".gitignore", "shop.json"]
