@@ -95,7 +95,7 @@ def hide(text: str, environment: dict[str, str]) -> str:
     To be called before lines are cut off, or the rest of a secret of many lines would be shown.
     """
     secrets = set()
-    for name, value in environment.items():
+    for name, value in ((name, str(value)) for name, value in environment.items()):
         if _SECRET_NAME.search(name):
             secrets.add(value)
         secrets.update(_URL_PASSWORD.findall(value))

@@ -46,6 +46,10 @@ token:
   description: Names this run; gives the lock back.
   returned: success
   type: str
+who:
+  description: Who runs this, as C(user@control node).
+  returned: success
+  type: str
 live:
   description: Id of the release that gets the traffic, empty when there is none.
   returned: success
@@ -102,7 +106,7 @@ def main() -> None:
     app = App(module.params["app"])
     if not os.path.isdir(app.paths["root"]):
         if module.check_mode:
-            module.exit_json(changed=True, token="", live="", previous="", record={}, releases=[], removed=[])
+            module.exit_json(changed=True, token="", who="", live="", previous="", record={}, releases=[], removed=[])
         module.fail_json(msg=f"lock: {app.paths['root']} does not exist; run site.yml first, it prepares the host")
     holder = module.params["holder"]
     broken = False
@@ -136,6 +140,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(removed or broken),
         token=holder["token"],
+        who=f"{holder['owner']}@{holder['controller']}",
         live=live,
         previous=app.previous(live) if live else "",
         record=app.record(live) if live else {},
