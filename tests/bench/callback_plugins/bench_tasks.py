@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Notes when each task begins and how it ended, one line of JSON per event; `make bench` reads it.
 
-A plain append per event, some 20 microseconds each; a callback that prints would cost more.
+A plain append per event, a few microseconds each; a callback that prints would cost more.
 """
 
 from __future__ import annotations
