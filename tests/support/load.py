@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import http.client
 import itertools
-import ssl
 import threading
 import time
 from dataclasses import dataclass, field
 from types import TracebackType
+
+from tests.support.web import NamedConnection
 
 RELEASE_HEADER = "X-Flaskhost-Release"
 
@@ -73,9 +74,6 @@ class SteadyLoad:
         self._stop = threading.Event()
         self._mutex = threading.Lock()
         self._start = 0.0
-        self._context = ssl.create_default_context()
-        self._context.check_hostname = False
-        self._context.verify_mode = ssl.CERT_NONE
         self._threads = [threading.Thread(target=self._visit, args=(n, visitors), daemon=True) for n in range(visitors)]
 
     def __enter__(self) -> SteadyLoad:
@@ -92,7 +90,7 @@ class SteadyLoad:
             thread.join(30)
 
     def _connect(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(self._address, 443, timeout=30, context=self._context)
+        return NamedConnection(self._address, self._host)
 
     def _visit(self, number: int, visitors: int) -> None:
         keeps = number % 2 == 0
