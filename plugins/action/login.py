@@ -7,19 +7,20 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-
-# says who it is, and whether it may become root without a password
-_QUESTION = 'id -un; if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo root; else echo no-root; fi'
+from ansible.utils.display import Display
+from ansible_collections.flaskhost.stack.plugins.plugin_utils._facts import FACTS, LOGIN, parse
 
 # what ssh says of a port where nothing listens, or where a firewall drops what comes
-_NOBODY_THERE = ("Connection refused", "Connection timed out", "No route to host")
+_NOBODY_THERE = ("Connection refused", "Connection timed out", "No route to host", "Name or service not known")
+
+_display = Display()
 
 
 class ActionModule(ActionBase):
     """Action of ``flaskhost.stack.login``; runs on the control node only."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(["users", "ports", "fresh"])
+    _VALID_ARGS = frozenset(["users", "ports", "fresh", "cloud_init_timeout", "supported"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""
@@ -29,19 +30,22 @@ class ActionModule(ActionBase):
         ports: list[int | None] = [*given] or [None]
         if not users:
             raise AnsibleActionFail("login needs a list of users to try")
+        host = str((task_vars or {}).get("inventory_hostname", "this host"))
         if self._connection.transport != "ssh":
             # a local or container connection has no choice of logins
-            return {**result, "changed": False, "user": None, "port": None, "tried": []}
+            code, out, err = self._connection.exec_command(self._question(), sudoable=False)
+            if code:
+                raise AnsibleActionFail(f"{host} does not answer: {_reason(err.decode(errors='replace'))}")
+            return self._found(result, host, None, None, [], out.decode(errors="replace"))
         tried: list[str] = []
         for port in ports:
             for user in users:
-                answer = self._ask(user, port, bool(self._task.args.get("fresh")))
+                answer, told = self._ask(user, port, bool(self._task.args.get("fresh")))
                 if answer == "root":
-                    return {**result, "changed": False, "user": user, "port": port, "tried": tried}
+                    return self._found(result, host, user, port, tried, told)
                 tried.append(f"{user}{f' (port {port})' if port else ''}: {answer}")
-                if len(ports) > 1 and answer.endswith(_NOBODY_THERE):
+                if answer.endswith(_NOBODY_THERE):
                     break  # another user would wait as long for the same
-        host = (task_vars or {}).get("inventory_hostname", "this host")
         return {
             **result,
             "failed": True,
@@ -51,8 +55,32 @@ class ActionModule(ActionBase):
             "`ansible_ssh_private_key_file` in the inventory; that user must be root or have sudo without a password.",
         }
 
-    def _ask(self, user: str, port: int | None, fresh: bool) -> str:
-        """``root`` when the login works and may become root, else why not."""
+    def _question(self) -> str:
+        wait = int(self._task.args.get("cloud_init_timeout") or 0)
+        return LOGIN + "\n" + FACTS.format(wait=wait)
+
+    def _found(
+        self, result: dict[str, Any], host: str, user: str | None, port: int | None, tried: list[str], told: str
+    ) -> dict[str, Any]:
+        """The result of a login that works, with the host's facts; an error for a system that is not supported."""
+        facts = parse(told)
+        supported = self._task.args.get("supported")
+        system = f"{facts['os']['id']} {facts['os']['version']}"
+        if supported and (system not in supported or facts["init"] != "systemd"):
+            raise AnsibleActionFail(
+                f"{host} runs {facts['os']['name'] or 'an unknown system'} with {facts['init'] or 'an unknown init'}; "
+                f"supported are {', '.join(supported)} with systemd. Add {system!r} to preflight_supported to try all the same."
+            )
+        if supported and not facts["python"]:
+            raise AnsibleActionFail(f"{host} has no /usr/bin/python3; install it first: apt-get install python3")
+        if user:
+            _display.display(f"{host}: logged in as {user}{f' on port {port}' if port else ''}")
+        return {
+            **result, "changed": False, "user": user, "port": port, "tried": tried, "ansible_facts": {"flaskhost": facts},
+        }  # fmt: skip
+
+    def _ask(self, user: str, port: int | None, fresh: bool) -> tuple[str, str]:
+        """``root`` when the login works and may become root, else why not; and what the host told."""
         connection = self._shared_loader_obj.connection_loader.get(
             self._connection._load_name, self._play_context, new_stdin=None
         )
@@ -67,15 +95,16 @@ class ActionModule(ActionBase):
             args = connection._options.get("ssh_extra_args") or ""
             connection._options["ssh_extra_args"] = f"{args} -o ControlMaster=no -o ControlPath=none".strip()
         try:
-            code, out, err = connection.exec_command(_QUESTION, sudoable=False)
+            code, out, err = connection.exec_command(self._question(), sudoable=False)
         except AnsibleConnectionFailure as error:
-            return _reason(str(error))
+            return _reason(str(error)), ""
         except AnsibleError as error:
             raise AnsibleActionFail(str(error)) from error
-        words = out.decode(errors="replace").split()
+        told = out.decode(errors="replace")
+        words = told.split("==", 1)[0].split()
         if code or len(words) != 2:
-            return _reason((err or out).decode(errors="replace"))
-        return "root" if words[1] == "root" else "logs in, but may not become root without a password"
+            return _reason((err or out).decode(errors="replace")), ""
+        return ("root" if words[1] == "root" else "logs in, but may not become root without a password"), told
 
 
 def _reason(text: str) -> str:

@@ -113,8 +113,18 @@ class App:
         return name if name and os.path.isdir(self.release_dir(name)) else self.current()
 
     def previous(self, live: str) -> str:
-        """The newest finished release that is older than the live one; empty when there is none."""
-        older = [release for release in self.releases() if release < live and self.finished(release)]
+        """Where a rollback goes: the release that was live before; empty when there is none.
+
+        A release that was rolled back from is never gone back to by itself.
+        """
+        former = str(self.record(live).get("former") or "")
+        if former and former != live and self.finished(former) and self.record(former).get("state") != "rolled_back":
+            return former
+        older = [
+            release
+            for release in self.releases()
+            if release < live and self.finished(release) and self.record(release).get("state") != "rolled_back"
+        ]
         return older[-1] if older else ""
 
     def remove(self, release: str) -> bool:

@@ -17,7 +17,7 @@ SOCKET = "/run/supervisor.sock"
 CONF_DIR = "/etc/supervisor/conf.d"
 
 # supervisor/xmlrpc.py: Faults
-_BAD_NAME, _NOT_RUNNING, _ALREADY_ADDED, _STILL_RUNNING = 10, 70, 90, 91
+_BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING, _STILL_RUNNING = 10, 60, 70, 91
 # longer than any app's stopwaitsecs: its timeout, 1000 s at most, and 5 s
 _STOP_TIMEOUT = 1100.0
 
@@ -56,9 +56,7 @@ class Supervisord:
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
             return getattr(self._rpc, method)(*arguments)
-        except xmlrpc.client.Fault:
-            raise
-        except OSError as error:
+        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
             raise SupervisordError(
                 f"supervisord does not answer on {self._path} ({error}); see `systemctl status supervisor`"
             ) from error
@@ -73,7 +71,11 @@ class Supervisord:
 
     def processes(self, group: str | None = None) -> list[dict[str, Any]]:
         """What supervisord says of all its processes, or of one group's: name, statename, pid, spawnerr ..."""
-        return [info for info in self._call("getAllProcessInfo") if group is None or info["group"] == group]
+        try:
+            infos = self._call("getAllProcessInfo")
+        except xmlrpc.client.Fault as fault:
+            raise SupervisordError(f"supervisord does not tell what runs: {fault.faultString}") from fault
+        return [info for info in infos if group is None or info["group"] == group]
 
     def start(self, group: str) -> bool:
         """Bring a group up to its file in conf.d. Returns whether anything was done."""
@@ -94,15 +96,18 @@ class Supervisord:
             raise SupervisordError(f"supervisord knows no group {group}: is there a {group}.conf in {CONF_DIR}?")
         stopped = [info for info in infos if info["statename"] in ("STOPPED", "EXITED", "FATAL", "UNKNOWN")]
         for info in stopped:
-            self._call("startProcess", f"{group}:{info['name']}", False)
+            try:
+                self._call("startProcess", f"{group}:{info['name']}", False)
+            except xmlrpc.client.Fault as fault:
+                if fault.faultCode != _ALREADY_STARTED:
+                    raise SupervisordError(f"supervisord does not start {group}: {fault.faultString}") from fault
         return bool(stopped)
 
     def stop(self, group: str) -> bool:
         """Stop a group gracefully and forget it. Its file must be gone before, or a reboot would bring it back."""
-        if not any(name == group for name in {info["group"] for info in self.processes()}):
-            self._reread()
+        # the files are not read again: a mistake in another app's must not keep this one running
+        if not self.processes(group):
             return False
-        self._reread()
         self._drop(group)
         return True
 

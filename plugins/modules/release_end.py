@@ -127,8 +127,11 @@ def main() -> None:
     try:
         if result in ("finished", "rolled_back"):
             end_all_but(app, release)
-            app.write_record(release, state="finished", finished=now, seconds=params["seconds"])
-            if result == "rolled_back" and former:
+            # where a rollback of this release goes; going back to a release does not change where that came from
+            changes = {"former": former} if result == "finished" else {}
+            app.write_record(release, state="finished", finished=now, seconds=params["seconds"], **changes)
+            # only what was left for an older one is bad; a named newer one is a way forward
+            if result == "rolled_back" and former > release:
                 app.write_record(former, state="rolled_back")
             pruned = prune(app, release, params["app"]["keep_releases"])
         elif result == "failed":

@@ -61,10 +61,9 @@ def _pack_version(path: str, version: str) -> Packed:
 def files_of(path: str) -> list[str]:
     """The files of a tree, sorted: in a git work tree those git knows or does not ignore, else all but the usual debris."""
     listed = _git(path, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
-    if listed.returncode == 0:
-        names = [name for name in listed.stdout.decode().split("\0") if name]
-    else:
-        names = []
+    names = [name for name in listed.stdout.decode().split("\0") if name] if listed.returncode == 0 else []
+    # a folder that its repository ignores as a whole has a reason to be ignored, but is what we were given
+    if not names:
         for top, folders, files in os.walk(path):
             folders[:] = [folder for folder in folders if not _excluded(folder)]
             links = [folder for folder in folders if os.path.islink(os.path.join(top, folder))]

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The few facts that the roles need, asked in plain sh along with the login: one round trip in place of a module's four."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# who it is and whether it may become root; the rest only for those who may
+LOGIN = 'id -un; if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo root; else echo no-root; exit 0; fi'
+
+# {wait}: seconds to wait until cloud-init has finished; it holds apt's lock and edits sshd
+FACTS = r"""
+export LC_ALL=C
+cloud() {{ [ -x /usr/bin/cloud-init ] && [ ! -e /etc/cloud/cloud-init.disabled ] && [ ! -e /run/cloud-init/result.json ]; }}
+n=0; while cloud && [ $n -lt {wait} ]; do sleep 1; n=$((n+1)); done
+echo '== os'; cat /etc/os-release
+echo '== arch'; uname -m
+echo '== memory'; grep MemTotal: /proc/meminfo
+echo '== cpus'; nproc
+echo '== python'; /usr/bin/python3 -V
+echo '== init'; cat /proc/1/comm
+echo '== ipv6'; [ -e /proc/net/if_inet6 ] && echo yes
+echo '== uv'; [ -e /opt/flaskhost/uv/installed ] && ls -d /opt/flaskhost/uv/lib/python3*/site-packages/uv-*.dist-info
+echo '== cloud_init'; if cloud; then echo running; elif [ -x /usr/bin/cloud-init ]; then echo done; else echo none; fi
+echo '== ssh'; echo "$SSH_CONNECTION"
+echo '== ssh_socket'; systemctl is-active ssh.socket
+echo '== packages'; dpkg-query -W -f '${{db:Status-Status}} ${{Package}}\n'
+exit 0
+"""
+
+
+def parse(text: str) -> dict[str, Any]:
+    """What FACTS printed, as ``ansible_facts.flaskhost`` holds it.
+
+    ``os`` (id, like, codename, version, name), ``arch``, ``memory_mb`` (MiB), ``cpus``, ``python``, ``init``, ``ipv6``,
+    ``uv`` (version that the app role installed), ``cloud_init`` (none, running or done), ``ssh`` (port, client,
+    socket_activated), ``packages`` (names of all installed ones). What a host does not tell is empty, 0 or false.
+    """
+    parts: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("== "):
+            lines = parts.setdefault(line[3:].strip(), [])
+        else:
+            lines.append(line.strip())
+
+    def first(name: str) -> str:
+        return (parts.get(name) or [""])[0]
+
+    connection = first("ssh").split()
+    installed = (line.split() for line in parts.get("packages", []))
+    memory = first("memory").split()
+    return {
+        "os": os_release(parts.get("os", [])),
+        "arch": first("arch"),
+        "memory_mb": int(memory[1]) // 1024 if len(memory) > 1 else 0,
+        "cpus": int(first("cpus") or 0),
+        "python": first("python").removeprefix("Python "),
+        "init": first("init"),
+        "ipv6": first("ipv6") == "yes",
+        "uv": first("uv").rpartition("/uv-")[2].removesuffix(".dist-info"),
+        "cloud_init": first("cloud_init"),
+        "ssh": {
+            "port": int(connection[3]) if len(connection) == 4 else 0,
+            "client": connection[0] if connection else "",
+            "socket_activated": first("ssh_socket") == "active",
+        },
+        "packages": sorted({words[1] for words in installed if len(words) == 2 and words[0] == "installed"}),
+    }
+
+
+def os_release(lines: list[str]) -> dict[str, Any]:
+    """The lines of /etc/os-release."""
+    pairs = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    plain = {key: value.strip().strip("\"'") for key, value in pairs.items()}
+    return {
+        "id": plain.get("ID", ""),
+        "like": plain.get("ID_LIKE", "").split(),
+        "codename": plain.get("VERSION_CODENAME", ""),
+        "version": plain.get("VERSION_ID", ""),
+        "name": plain.get("PRETTY_NAME", ""),
+    }
