@@ -37,7 +37,15 @@ def test_output_and_code_are_kept() -> None:
 
 def test_directory_and_input(tmp_path: Path) -> None:
     assert shell("pwd; cat", cwd=str(tmp_path), stdin=b"given") == (0, f"{tmp_path}\ngiven")
-    assert shell("cat; echo end") == (0, "end"), "without input there is nothing to wait for"
+    reader, writer = os.pipe()
+    former = os.dup(0)
+    os.dup2(reader, 0)
+    try:
+        assert shell("cat; echo end", timeout=3) == (0, "end"), "ours is not theirs"
+    finally:
+        os.dup2(former, 0)
+        for handle in (former, reader, writer):
+            os.close(handle)
     assert shell("head -c1", stdin=b"x" * 10**6) == (0, "x")
 
 
@@ -68,7 +76,12 @@ def test_umask_is_the_usual_one() -> None:
 
 def test_runs_as_the_user_with_its_groups_only(needs_root: Callable[[], None]) -> None:
     needs_root()
-    code, output = run_as("nobody", ["/bin/sh", "-c", "id -un; id -G; echo $HOME"], cwd="/", timeout=10)
+    former = os.getgroups()
+    os.setgroups([*former, 4])
+    try:
+        code, output = run_as("nobody", ["/bin/sh", "-c", "id -un; id -G; echo $HOME"], cwd="/", timeout=10)
+    finally:
+        os.setgroups(former)
     account = pwd.getpwnam("nobody")
     assert (code, output) == (0, f"nobody\n{account.pw_gid}\n{account.pw_dir}")
 
@@ -166,6 +179,11 @@ SECRETS = {
 )
 def test_secrets_are_hidden_and_words_are_not(text: str, shown: str) -> None:
     assert hide(text, SECRETS) == shown
+
+
+def test_secret_with_both_quotes() -> None:
+    value = """it's "quoted" """
+    assert hide(repr([value]), {"KEY": value}) == "['********']"
 
 
 def test_longer_secret_first() -> None:
