@@ -102,15 +102,19 @@ class App:
         name = os.path.basename(os.path.realpath(link))
         return name if os.path.isdir(self.release_dir(name)) else ""
 
-    def live(self) -> str:
-        """The release that gets the traffic: what nginx's upstream says, else ``current``."""
+    def served(self) -> str:
+        """The release that nginx's upstream names; empty when there is none."""
         try:
             with open(os.path.join(UPSTREAMS, f"{self.name}.conf"), encoding="utf-8") as stream:
                 found = re.search(rf"unix:{re.escape(self.paths['run'])}/([^\s;/]+)\.sock", stream.read())
         except OSError:
             found = None
         name = found.group(1) if found else ""
-        return name if name and os.path.isdir(self.release_dir(name)) else self.current()
+        return name if name and os.path.isdir(self.release_dir(name)) else ""
+
+    def live(self) -> str:
+        """The release that gets the traffic: what nginx's upstream says, else ``current``."""
+        return self.served() or self.current()
 
     def previous(self, live: str) -> str:
         """Where a rollback goes: the release that was live before; empty when there is none.

@@ -13,7 +13,7 @@ description:
   - From a local tree, it packs the tree on the control node and sends it along.
   - Makes the directory C(releases/<stamp>-<first 7 of the commit>), owned by the app's user, with its RELEASE.json.
   - Takes away what the tree has at the places of C(shared). A file becomes the shared one if there is none yet.
-  - Does nothing when that commit is live already with the same configuration.
+  - Does nothing when that commit is live and running already with the same configuration.
 options:
   app:
     description: The resolved app.
@@ -93,6 +93,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _git, _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UNFINISHED, App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._run import run_as, tail
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
+    Supervisord,
+    SupervisordError,
+    group_file,
+)
 
 
 def unpack(app: App, archive: bytes, target: str) -> None:
@@ -104,6 +109,15 @@ def unpack(app: App, archive: bytes, target: str) -> None:
     code, output = run_as(app.user, ["tar", "-xzf", "-", "-C", target], cwd=target, timeout=600, stdin=archive)
     if code:
         raise ReleaseError(f"fetch: unpacking ended with {code}:\n{tail(output)}")
+
+
+def runs(group: str) -> bool:
+    """Whether supervisord runs a group, by a file that brings it back after a boot."""
+    try:
+        states = [info["statename"] for info in Supervisord().processes(group)]
+    except SupervisordError:
+        return False
+    return os.path.exists(group_file(group)) and bool(states) and set(states) <= {"RUNNING", "STARTING"}
 
 
 def make_way(app: App, target: str) -> None:
@@ -174,7 +188,8 @@ def main() -> None:
             commit = _git.resolve(app, version, params["deploy_key"] or "", fetch=not module.check_mode)
         # a live release that was never finished is made anew: nobody knows how far its deploy came
         same = before.get("commit") == commit and before.get("config") == params["config"]
-        if live and same and app.finished(live):
+        # nor does the code of an app count that came back to the inventory, or that has died: it is started as any other
+        if live and same and app.finished(live) and app.served() == live and runs(f"{app.name}@{live}"):
             module.exit_json(changed=False, new=False, release=live, commit=commit, seconds=_since(started))
         release = f"{params['stamp']}-{commit[:7]}"
         if module.check_mode:
