@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import re
 import socket
@@ -19,6 +20,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+@functools.cache
 def _context() -> ssl.SSLContext:
     # boxes have self-signed certificates
     context = ssl.create_default_context()

@@ -108,7 +108,7 @@ def test_mysql_is_mysql_with_its_settings(host: Host) -> None:
 def test_supervisor_has_its_open_files(hosts: dict[str, Host]) -> None:
     for host in hosts.values():
         limits = host.check_output("cat /proc/$(pidof -s -x supervisord)/limits")
-        assert ["Max", "open", "files", "8192"] == next(x for x in limits.splitlines() if "open files" in x).split()[:4]
+        assert next(x for x in limits.splitlines() if "open files" in x).split()[:4] == ["Max", "open", "files", "8192"]
 
 
 def test_plain_http_app_on_the_other_boxs_database(addresses: dict[str, str], hosts: dict[str, Host]) -> None:
@@ -125,7 +125,7 @@ def test_plain_http_app_on_the_other_boxs_database(addresses: dict[str, str], ho
 
 
 def test_unknown_names_are_told_nothing(address: str) -> None:
-    with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
         ask(address, "other.test")
     with pytest.raises(http.client.RemoteDisconnected):
         ask(address, "other.test", tls=False)
