@@ -96,9 +96,23 @@ def test_live_is_not_that_of_another_app(host: Host, blog: App) -> None:
 def test_previous(host: Host, blog: App) -> None:
     releases(host, blog, "finished", "rolled_back", "building", "failed", "candidate", "", "finished", "finished")
     assert blog.previous(R[7]) == R[6]
-    assert blog.previous(R[6]) == R[1], "what was never finished is skipped, what was rolled back from is not"
+    assert blog.previous(R[6]) == R[0], "what was never finished and what was rolled back from is skipped"
     assert blog.previous(R[1]) == R[0]
     assert blog.previous(R[0]) == ""
+
+
+def test_previous_is_what_was_live_before(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "finished", "rolled_back", "finished", "finished")
+    for former, expected in ((R[0], R[0]), (R[4], R[4]), (R[3], R[1]), (R[2], R[1]), (R[9], R[1]), ("", R[1])):
+        blog.write_record(R[3], former=former)
+        assert blog.previous(R[3]) == expected, former
+
+
+def test_prune_keeps_what_a_rollback_would_go_to(host: Host, blog: App) -> None:
+    releases(host, blog, *["finished"] * 5)
+    blog.write_record(R[4], former=R[1])
+    _tidy.prune(blog, R[4], 1)
+    assert blog.releases() == [R[1], R[4]]
 
 
 def test_finished_needs_the_record_and_no_mark(host: Host, blog: App) -> None:

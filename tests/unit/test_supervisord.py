@@ -137,7 +137,7 @@ def test_changed_file_restarts_only_that_group(daemon: Daemon) -> None:
     assert after["blog2@r1"] == before["blog2@r1"]
     assert after["blog@r1"] != before["blog@r1"]
     # between fork and exec it is still supervisord
-    daemon.until(lambda: Path(f"/proc/{after['blog@r1']}/cmdline").read_bytes().split(b"\0")[1] == b"2000")
+    daemon.until(lambda: Path(f"/proc/{after['blog@r1']}/cmdline").read_bytes().split(b"\0")[1:2] == [b"2000"])
 
 
 def test_stopped_and_failed_processes_are_started_again(daemon: Daemon, tmp_path: Path) -> None:
