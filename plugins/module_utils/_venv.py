@@ -14,8 +14,15 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._run import hide, 
 
 UV = "/opt/flaskhost/uv/bin/uv"
 _COMPLETE = ".flaskhost-complete"
-_INCLUDE = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[ =]\s*(\S+)", re.MULTILINE)
-_ITSELF = re.compile(r"^\s*(?:-e\s*|--editable[ =]\s*)?\.{1,2}(?:/\S*|\[\S*)?\s*$", re.MULTILINE)
+# in a requirements file
+_INCLUDE = re.compile(r"^\s*(?:(?:-r|-c)[ \t=]*|--(?:requirement|constraint)[ \t=]+)([^\s#]+)", re.MULTILINE)
+_EDITABLE = re.compile(r"^\s*(?:-e|--editable)[ \t=]*(?![ \t=]|\S+://)", re.MULTILINE)
+_LOCAL = re.compile(r"^\s*(?:\.|[^\s#@:-][^\s#@:]*/)|\bfile:", re.MULTILINE)
+# in uv.lock: members of a workspace and folders beside the app; the app itself (".") is not installed
+_LOCKED_EDITABLE = re.compile(r'\beditable = "(?!\.")')
+_LOCKED_LOCAL = re.compile(r'\bdirectory = "(?!\.")')
+# in pyproject.toml: what it needs stands somewhere else
+_DYNAMIC = re.compile(r"^dynamic\s*=\s*\[[^\]]*dependencies", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,29 @@ def _with_includes(tree: str, name: str) -> list[str]:
         one = os.path.normpath(waiting.pop())
         if one in found:
             continue
-        if one.startswith("..") or not os.path.isfile(os.path.join(tree, one)):
+        if one.startswith(("..", "/")) or not os.path.isfile(os.path.join(tree, one)):
             raise ReleaseError(f"build: {name} includes {one}, which is not in the source tree")
         found.append(one)
-        with open(os.path.join(tree, one), encoding="utf-8") as stream:
-            waiting += [os.path.join(os.path.dirname(one), include) for include in _INCLUDE.findall(stream.read())]
+        included = (include for include in _INCLUDE.findall(_text(tree, one)) if "://" not in include)
+        waiting += [os.path.join(os.path.dirname(one), include) for include in included]
     return found
+
+
+def _text(tree: str, name: str) -> str:
+    with open(os.path.join(tree, name), encoding="utf-8", errors="replace") as stream:
+        return stream.read()
+
+
+def _own_code(requirements: Requirements, tree: str) -> tuple[bool, bool]:
+    """Whether code of the source tree is in the environment, and whether it stays where it is (editable)."""
+    text = "\n".join(_text(tree, name) for name in requirements.files)
+    if requirements.kind == "uv":
+        editable = bool(_LOCKED_EDITABLE.search(text))
+        return editable or bool(_LOCKED_LOCAL.search(text)), editable
+    if requirements.kind == "file":
+        editable = bool(_EDITABLE.search(text))
+        return editable or bool(_LOCAL.search(text)), editable
+    return bool(_DYNAMIC.search(text)), False
 
 
 def key(tree: str, requirements: Requirements, packages: list[str], python: str, commit: str) -> str:
@@ -76,9 +100,12 @@ def key(tree: str, requirements: Requirements, packages: list[str], python: str,
         with open(os.path.join(tree, name), "rb") as stream:
             content = stream.read()
         digest.update(name.encode() + b"\0" + content + b"\0")
-        if requirements.kind == "file" and _ITSELF.search(content.decode("utf-8", "replace")):
-            # the app installs itself: its code is part of the environment
-            digest.update(commit.encode())
+    inside, editable = _own_code(requirements, tree)
+    if inside:
+        digest.update(commit.encode() + b"\0")
+    if editable:
+        # the environment points into this very release, which no other may outlive
+        digest.update(os.path.basename(tree).encode() + b"\0")
     digest.update("\0".join(sorted(packages)).encode())
     return digest.hexdigest()[:16]
 
