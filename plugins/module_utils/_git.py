@@ -63,6 +63,8 @@ def resolve(app: App, version: str, deploy_key: str, *, fetch: bool = True) -> s
     if fetch:
         if not os.path.exists(os.path.join(app.paths["repo"], "HEAD")):
             _must(app, ["init", "--quiet", "--bare", "."])
+        # what a fetch left that was killed; the lock of the app keeps every other away
+        run_as(app.user, ["find", ".", "-name", "*.lock", "-delete"], cwd=app.paths["repo"], timeout=FETCH_TIMEOUT)
         with _ssh(app, deploy_key) as environment:
             # the address is given each time: a changed one counts at once
             words = ["fetch", "--quiet", "--prune", "--force", "--no-auto-gc", "--", address]
@@ -87,13 +89,11 @@ def resolve(app: App, version: str, deploy_key: str, *, fetch: bool = True) -> s
 def export(app: App, commit: str, subdir: str, target: str) -> None:
     """Write the tree of a commit, or of a folder in it, into ``target``."""
     tree = f"{commit}:{subdir.strip('/')}" if subdir.strip("/") else commit
-    # no shell may see the names; a pipe between the two is all that is needed of one
-    script = (
-        'set -e; git -C "$1" archive --format=tar "$2" >"$3/.archive"; tar -xf "$3/.archive" -C "$3"; rm "$3/.archive"'
-    )
+    # the names are arguments, never part of what the shell reads; the file's name is one that no repository has
+    script = 'set -e; git -C "$1" archive --format=tar -o "$4" "$2"; tar -xf "$4" -C "$3"; rm "$4"'
     code, output = run_as(
         app.user,
-        ["/bin/sh", "-c", script, "export", app.paths["repo"], tree, target],
+        ["/bin/sh", "-c", script, "export", app.paths["repo"], tree, target, f"{target}/.flaskhost-export.tar"],
         cwd=target,
         timeout=FETCH_TIMEOUT,
     )
