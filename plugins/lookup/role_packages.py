@@ -54,7 +54,9 @@ class LookupModule(LookupBase):
                 with open(path, encoding="utf-8") as stream:
                     defaults = yaml.safe_load(stream) or {}
             except OSError as error:
-                raise AnsibleLookupError(f"role_packages: there is no role {role} in this collection ({error})") from error
+                raise AnsibleLookupError(
+                    f"role_packages: there is no role {role} in this collection ({error})"
+                ) from error
             if name in variables:
                 value = self._templar.template(variables[name])
             elif isinstance(defaults.get(name), str):

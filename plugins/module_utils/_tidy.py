@@ -16,20 +16,16 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord impor
 )
 
 
-def stop_groups(groups: list[str], wait: bool = True) -> None:
-    """Take groups out of conf.d first, so that a reboot in between does not bring them back, then stop them.
-
-    :param wait: until they have ended.
-    """
+def stop_groups(groups: list[str]) -> None:
+    """Take groups out of conf.d first, so that a reboot in between does not bring them back, then stop them all."""
     for group in groups:
         if os.path.exists(group_file(group)):
             os.unlink(group_file(group))
     daemon = Supervisord()
     for group in groups:
         daemon.tell_to_stop(group)
-    if wait:
-        for group in groups:
-            daemon.stop(group)
+    for group in groups:
+        daemon.stop(group)
 
 
 def end_all_but(app: App, live: str) -> list[str]:

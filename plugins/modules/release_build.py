@@ -12,6 +12,8 @@ description:
   - The environment is named by a hash of the Python version, the requirement files with their includes and the extra packages,
     and made by uv only when there is none of that name.
   - C(.venv) in the release is a link to it.
+  - Then the files that the release needs are put in place, and the build commands run as the app's user in the release,
+    with the app's environment. The first that fails ends it; the error has its command and the end of its output.
 options:
   app:
     description: The resolved app.
@@ -29,6 +31,16 @@ options:
     description: Extra variables for uv, such as C(UV_INDEX_URL).
     type: dict
     default: {}
+  files:
+    description: Files that the release needs, as in M(flaskhost.stack.fileset).
+    type: list
+    elements: dict
+    default: []
+  commands:
+    description: The build commands, each a line for C(sh).
+    type: list
+    elements: str
+    default: []
   timeout:
     description: Seconds that one command of the build may take.
     type: int
@@ -60,6 +72,7 @@ seconds:
   type: float
 """
 
+import json
 import os
 import platform
 import subprocess
@@ -67,6 +80,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _venv
+from ansible_collections.flaskhost.stack.plugins.module_utils._commands import run_commands
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 
 
@@ -87,7 +102,10 @@ def main() -> None:
             "release": {"type": "str", "required": True},
             "python": {"type": "path", "default": "/usr/bin/python3"},
             "environment": {"type": "dict", "default": {}},
+            "commands": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 900},
+            # rendered by the action plugin
+            "payload": {"type": "str", "default": "[]", "no_log": True},
         },
     )
     started = time.monotonic()
@@ -119,6 +137,11 @@ def main() -> None:
         os.unlink(link)
     os.symlink(os.path.join(app.paths["venvs"], name), link)
     app.write_record(params["release"], venv=name)
+    try:
+        apply_fileset(json.loads(params["payload"]), [])
+        run_commands(app, params["release"], params["commands"], step="build", timeout=params["timeout"])
+    except (FilesetError, ReleaseError) as error:
+        module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"share: {error}")
     module.exit_json(changed=True, venv=name, made=made, seconds=round(time.monotonic() - started, 2))
 
 

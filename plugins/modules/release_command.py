@@ -62,8 +62,8 @@ seconds:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import LAUNCH, App, read_json
-from ansible_collections.flaskhost.stack.plugins.module_utils._run import hide, run_as, tail
+from ansible_collections.flaskhost.stack.plugins.module_utils._commands import run_commands
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 
 
 def main() -> None:
@@ -79,17 +79,12 @@ def main() -> None:
     )
     started = time.monotonic()
     params = module.params
-    app = App(params["app"])
-    tree = app.release_dir(params["release"])
-    secrets = read_json(app.environment_files(params["release"])[0])
-    outputs = []
-    for command in params["commands"]:
-        words = [LAUNCH, tree, "/bin/sh", "-c", command]
-        code, output = run_as(app.user, words, cwd=app.paths["root"], timeout=params["timeout"])
-        shown = tail(hide(output, secrets))
-        if code:
-            module.fail_json(msg=f"{params['step']}: `{command}` ended with {code}:\n{shown}")
-        outputs.append(shown)
+    try:
+        outputs = run_commands(
+            App(params["app"]), params["release"], params["commands"], step=params["step"], timeout=params["timeout"]
+        )
+    except (ReleaseError, OSError) as error:
+        module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"{params['step']}: {error}")
     module.exit_json(changed=True, output=outputs, seconds=round(time.monotonic() - started, 2))
 
 

@@ -9,7 +9,8 @@ module: release_end
 short_description: Finishes or discards a release, prunes old ones and gives the lock back
 version_added: "0.1.0"
 description:
-  - C(finished) writes the release's record, marks a release that was rolled back from, and prunes.
+  - C(finished) and C(rolled_back) start the release's workers, end the former release gracefully and write the record;
+    a release that was rolled back from is marked, and old ones are pruned.
   - C(failed) stops what the candidate runs and deletes it; the live release is never touched.
   - Always writes one line to C(history.jsonl) of the app and gives the lock back, last of all.
 options:
@@ -42,6 +43,9 @@ options:
     description: Who deploys.
     type: str
     default: ""
+  template:
+    description: Template of the group of workers below the role's templates; without it, the app has none.
+    type: str
   keep_candidate:
     description: With C(failed), leaves the release directory (it was finished once, as in a rollback).
     type: bool
@@ -71,16 +75,35 @@ pruned:
 import datetime
 import json
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import drain
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
+    Supervisord,
     SupervisordError,
     app_groups,
+    group_file,
     release_of,
 )
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import end_all_but, prune, stop_groups
+
+# seconds; nothing new is queued once nginx has been reloaded, so this is for what came just before
+DRAIN_TIMEOUT = 10.0
+
+
+def retire(app: App, release: str, former: str, workers: str) -> None:
+    """Start the workers of the live release, then end everything else of the app gracefully."""
+    if workers:
+        group = f"{app.name}@{release}+workers"
+        apply_fileset([{"path": group_file(group), "content": workers, "mode": "0600", "secret": True}], [])
+        Supervisord().start(group)
+    if former and former != release:
+        drain([app.socket(former)], DRAIN_TIMEOUT)
+    end_all_but(app, release)
 
 
 def discard(app: App, release: str, keep_directory: bool) -> list[str]:
@@ -114,6 +137,8 @@ def main() -> None:
             "seconds": {"type": "dict", "default": {}},
             "who": {"type": "str", "default": ""},
             "keep_candidate": {"type": "bool", "default": False},
+            # rendered by the action plugin
+            "payload": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -126,7 +151,9 @@ def main() -> None:
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         if result in ("finished", "rolled_back"):
-            end_all_but(app, release)
+            started = time.monotonic()
+            retire(app, release, former, params["payload"])
+            params["seconds"]["retire"] = round(time.monotonic() - started, 2)
             # where a rollback of this release goes; going back to a release does not change where that came from
             changes = {"former": former} if result == "finished" else {}
             app.write_record(release, state="finished", finished=now, seconds=params["seconds"], **changes)
@@ -137,7 +164,7 @@ def main() -> None:
         elif result == "failed":
             pruned = discard(app, release, params["keep_candidate"])
             pruned += prune(app, app.live(), params["app"]["keep_releases"])
-    except (SupervisordError, OSError) as error:
+    except (FilesetError, SupervisordError, OSError) as error:
         # the lock stays: the next run on this control node finds it, and tidies up first
         module.fail_json(msg=f"finish: {error}")
     if result != "unchanged":

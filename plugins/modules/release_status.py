@@ -77,7 +77,10 @@ def status(app: App, running: dict[str, str]) -> dict[str, object]:
         "live": live,
         "previous": app.previous(live) if live else "",
         "record": app.record(live) if live else {},
-        "running": bool(live) and app.served() == live and os.path.exists(group_file(group)) and running.get(group) in ("RUNNING", "STARTING"),
+        "running": bool(live)
+        and app.served() == live
+        and os.path.exists(group_file(group))
+        and running.get(group) in ("RUNNING", "STARTING"),
         "finished": bool(live) and app.finished(live),
         "groups": app_groups(app.name),
         "lock": read_json(app.paths["lock"]),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.flaskhost.stack.plugins.action import fileset as fileset_action
-from ansible_collections.flaskhost.stack.plugins.action import supervisor_groups as groups_action
+from ansible_collections.flaskhost.stack.plugins.action import release_boot as boot_action
 
 from tests.support.render import action, trusted
 
@@ -174,18 +174,16 @@ def test_purge_with_a_typing_mistake_deletes_nothing(role: Path, purge: Any) -> 
         sent(role, purge=[purge])
 
 
-def test_what_supervisor_groups_sends(role: Path) -> None:
-    class Groups(groups_action.ActionModule):
+def test_what_release_boot_sends(role: Path) -> None:
+    class Boot(boot_action.ActionModule):
         _execute_module = Sent._execute_module
 
-    start = [
-        {"name": "a@1", "template": "etc/site.conf", "vars": {"name": "mine"}},
-        {"name": "b@1", "template": "top.conf"},
-    ]
-    result = action(role, kind=Groups, arguments={"start": start, "stop": ["c@1"]}).run(None, {"name": "x"})
+    files = [{"path": "/srv/a/x", "template": "top.conf", "mode": "0600"}]
+    arguments = {"app": {"name": "a"}, "release": "1", "template": "etc/site.conf", "files": files}
+    result = action(role, kind=Boot, arguments=arguments).run(None, {"name": "mine"})
     call = result["sent"]
     made = json.loads(call.pop("payload"))
-    assert [one["name"] for one in made] == ["a@1", "b@1"]
-    assert made[0]["content"].splitlines()[1] == "own mine"
-    assert call == {"stop": ["c@1"]}
+    assert made["group"].splitlines()[1] == "own mine"
+    assert [one["path"] for one in made["files"]] == ["/srv/a/x"]
+    assert call == {"app": {"name": "a"}, "release": "1"}
     assert "invocation" not in result

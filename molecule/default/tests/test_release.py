@@ -131,7 +131,7 @@ def test_rollback_to_a_named_release(stack: Stack, address: str, host: Host) -> 
             {"wsgi": "guestbook:no_such_name", "env": {"FLASK_APP": "guestbook:create_app()"}},
             ["probe: GET /healthz", "no_such_name"],
         ),
-        ("probe", {"healthcheck": {"path": "/nowhere", "timeout": 5}}, ["status 404 where 200 is expected"]),
+        ("probe", {"healthcheck": {"path": "/nowhere", "timeout": 10}}, ["status 404 where 200 is expected"]),
     ],
 )
 def test_a_failed_deploy_changes_nothing_that_people_see(
