@@ -194,8 +194,12 @@ def _tls(app: App, site: Site) -> None:
     mode = app.get("tls.mode", "self_signed")
     if "tls" in app.bad or "tls.mode" in app.bad:
         return
-    if mode == "acme" and not app.value.get("domains"):
-        app.tell("tls.mode", "acme needs at least one name in domains. Example: domains: [example.com]")
+    if mode == "acme":
+        # better refused than accepted and never fetched
+        app.tell(
+            "tls.mode",
+            "acme: no role fetches a certificate for domains yet. Until then use self_signed, or provided with files that certbot made.",
+        )
     for key in ("tls.certificate", "tls.key"):
         given = _dig(app.value, key, "")
         if mode == "provided" and not given:

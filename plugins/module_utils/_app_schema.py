@@ -236,11 +236,11 @@ KEYS: tuple[Key, ...] = (
     Key(
         "tls.mode",
         "choice",
-        "`acme` fetches a certificate, `provided` uses your files, `none` speaks plain http.",
+        "`provided` uses your files, `none` speaks plain http; `acme` is reserved for certificates that are fetched.",
         "mode: self_signed",
         default="self_signed",
         choices=("self_signed", "acme", "provided", "none"),
-        refuses="`acme` without domains",
+        refuses="`acme`: there is no role for it yet",
     ),
     Key(
         "tls.certificate",

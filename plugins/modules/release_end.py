@@ -155,8 +155,9 @@ def main() -> None:
             retire(app, release, former, params["payload"])
             params["seconds"]["retire"] = round(time.monotonic() - started, 2)
             # where a rollback of this release goes; going back to a release does not change where that came from
-            changes = {"former": former} if result == "finished" else {}
-            app.write_record(release, state="finished", finished=now, seconds=params["seconds"], **changes)
+            # and the steps of its own deploy stay told; those of the rollback are in the history
+            changes = {"former": former, "finished": now, "seconds": params["seconds"]} if result == "finished" else {}
+            app.write_record(release, state="finished", **changes)
             # only what was left for an older one is bad; a named newer one is a way forward
             if result == "rolled_back" and former > release:
                 app.write_record(former, state="rolled_back")

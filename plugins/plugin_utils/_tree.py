@@ -7,6 +7,7 @@ import fnmatch
 import hashlib
 import io
 import os
+import stat
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ EXCLUDED = (
     ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", "node_modules", "__pycache__", "*.pyc", ".env", ".env.*",
     ".mypy_cache", ".ruff_cache", ".pytest_cache", ".vagrant", ".DS_Store", "*.sqlite", "*.sqlite3", "instance",
 )  # fmt: skip
+
+
+_OF_A_HOOK = frozenset(["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"])
+_NO_REPOSITORY = b"not a git repository"
 
 
 class TreeError(Exception):
@@ -37,11 +42,19 @@ def pack(path: str, version: str = "") -> Packed:
     """Pack the tree at ``path``: as it lies there, or as it was at git's ``version``."""
     if not os.path.isdir(path):
         raise TreeError(f"source.path {path} is not a directory on this control node")
-    return _pack_version(path, version) if version else _pack_as_it_is(path)
+    try:
+        return _pack_version(path, version) if version else _pack_as_it_is(path)
+    except OSError as error:
+        raise TreeError(f"source.path {path} cannot be read: {error}") from error
 
 
 def _git(path: str, *words: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", "-C", path, *words], capture_output=True, check=False)
+    # its messages are looked at; and a hook of another repository, which may have called us, says where that is
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK} | {"LC_ALL": "C"}
+    try:
+        return subprocess.run(["git", "-C", path, *words], capture_output=True, check=False, env=environment)
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(words, 128, b"", _NO_REPOSITORY)
 
 
 def _pack_version(path: str, version: str) -> Packed:
@@ -51,8 +64,10 @@ def _pack_version(path: str, version: str) -> Packed:
         raise TreeError(
             f"{path} knows no version {version!r}: it must be a branch, tag or commit of the git repository there"
         )
-    # "commit:./" is the folder itself where the app is not at the top of its repository
-    made = _git(path, "archive", "--format=tar.gz", f"{commit}:./")
+    # the folder itself, where the app is not at the top of its repository
+    top, folder = (_git(path, "rev-parse", word).stdout for word in ("--show-toplevel", "--show-prefix"))
+    tree = f"{commit}:{os.fsdecode(folder).strip().rstrip('/')}"
+    made = _git(os.fsdecode(top).strip(), "archive", "--format=tar.gz", tree)
     if made.returncode:
         raise TreeError(f"git archive of {version} in {path} fails: {made.stderr.decode().strip()}")
     return Packed(commit, made.stdout)
@@ -61,15 +76,28 @@ def _pack_version(path: str, version: str) -> Packed:
 def files_of(path: str) -> list[str]:
     """The files of a tree, sorted: in a git work tree those git knows or does not ignore, else all but the usual debris."""
     listed = _git(path, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
-    names = [name for name in listed.stdout.decode().split("\0") if name] if listed.returncode == 0 else []
+    if listed.returncode and _NO_REPOSITORY not in listed.stderr:
+        # without git's list, what it ignores would be packed
+        raise TreeError(f"git cannot list the files of {path}: {listed.stderr.decode('utf-8', 'replace').strip()}")
+    names = [name for name in os.fsdecode(listed.stdout).split("\0") if name]
     # a folder that its repository ignores as a whole has a reason to be ignored, but is what we were given
     if not names:
         for top, folders, files in os.walk(path):
             folders[:] = [folder for folder in folders if not _excluded(folder)]
             links = [folder for folder in folders if os.path.islink(os.path.join(top, folder))]
             names += [os.path.relpath(os.path.join(top, name), path) for name in files + links]
-    present = (name for name in set(names) if os.path.lexists(os.path.join(path, name)))
-    return sorted(name for name in present if not any(_excluded(part) for part in name.split("/")))
+    found: set[str] = set()
+    for name in names:
+        full = os.path.join(path, name)
+        # an empty folder of a submodule names itself
+        if os.path.normpath(name) == "." or any(_excluded(part) for part in name.split("/")):
+            continue
+        if os.path.isdir(full) and not os.path.islink(full):
+            # git names a repository within (a submodule, say) and not what is in it
+            found.update(os.path.join(name, inner) for inner in files_of(full))
+        elif os.path.lexists(full):
+            found.add(name)
+    return sorted(found)
 
 
 def _excluded(name: str) -> bool:
@@ -82,16 +110,28 @@ def _pack_as_it_is(path: str) -> Packed:
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as archive:
         for name in files_of(path):
             full = os.path.join(path, name)
-            info = archive.gettarinfo(full, name)
-            info.uid = info.gid = 0
-            info.uname = info.gname = ""
-            info.mode = 0o755 if info.mode & 0o100 else 0o644
-            digest.update(f"{name}\0{info.mode:o}\0{info.linkname}\0{info.size}\0".encode())
+            info = _member(full, name)
+            if not info:
+                continue
+            content = b""
             if info.isreg():
                 with open(full, "rb") as stream:
                     content = stream.read()
-                digest.update(content)
-                archive.addfile(info, io.BytesIO(content))
-            elif info.issym():
-                archive.addfile(info)
+                info.size = len(content)
+            parts = (os.fsencode(name), b"%o" % info.mode, os.fsencode(info.linkname), b"%d" % info.size, content)
+            digest.update(b"\0".join(parts))
+            archive.addfile(info, io.BytesIO(content))
     return Packed(digest.hexdigest(), buffer.getvalue())
+
+
+def _member(full: str, name: str) -> tarfile.TarInfo | None:
+    """A file or link as a member of the archive, nobody's, executable or not; nothing for a socket or pipe."""
+    status = os.lstat(full)
+    info = tarfile.TarInfo(name)
+    info.mtime = int(status.st_mtime)
+    info.mode = 0o755 if status.st_mode & 0o100 else 0o644
+    if stat.S_ISLNK(status.st_mode):
+        info.type, info.linkname = tarfile.SYMTYPE, os.readlink(full)
+    elif not stat.S_ISREG(status.st_mode):
+        return None
+    return info

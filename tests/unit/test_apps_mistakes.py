@@ -143,9 +143,9 @@ ONE_APP: list[tuple[str, dict[Any, Any], list[str]]] = [
     ),
     ("tls mode of YAML", {"tls": {"mode": False}}, ["flask_apps[0].tls.mode", "false is unknown", "none"]),
     (
-        "acme without names",
-        {"tls": {"mode": "acme"}, "domains": []},
-        ["flask_apps[0].tls.mode", "domains: [example.com]"],
+        "acme, which nothing fetches yet",
+        {"tls": {"mode": "acme"}, "domains": ["example.com"]},
+        ["flask_apps[0].tls.mode", "no role fetches", "self_signed"],
     ),
     (
         "certificate in another mode",

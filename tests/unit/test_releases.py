@@ -259,12 +259,6 @@ def test_tidy_never_removes_what_is_live(host: Host, blog: App) -> None:
     assert host.groups() == [f"blog@{R[1]}"]
 
 
-def test_stop_without_waiting(host: Host, blog: App) -> None:
-    host.group(f"blog@{R[0]}")
-    _tidy.stop_groups([f"blog@{R[0]}", f"blog@{R[1]}"], wait=False)
-    assert (host.told, host.stopped, host.groups()) == ([f"blog@{R[0]}", f"blog@{R[1]}"], [], [])
-
-
 def test_end_of_all_but_the_live_release(host: Host, blog: App) -> None:
     """Those that were told to end have no file any more; a run that was killed may have left some with a file."""
     for group in (f"blog@{R[2]}", f"blog@{R[2]}+workers", f"blog@{R[0]}", f"blog2@{R[0]}"):

@@ -198,7 +198,8 @@ def test_stop_is_graceful_and_has_an_end(daemon: Daemon, tmp_path: Path) -> None
 
 def test_told_to_stop_it_ends_without_being_waited_for(daemon: Daemon) -> None:
     daemon.up("blog@r1", "blog2@r1")
-    _tidy.stop_groups(["blog@r1"], wait=False)
+    (daemon.conf_d / "blog@r1.conf").unlink()
+    daemon.tell_to_stop("blog@r1")
     daemon.until(lambda: set(daemon.pids()) == {"blog2@r1"})
     assert daemon.processes("blog@r1"), "it is not forgotten yet"
     assert daemon.stop("blog@r1") is True
