@@ -65,9 +65,9 @@ def _pack_version(path: str, version: str) -> Packed:
             f"{path} knows no version {version!r}: it must be a branch, tag or commit of the git repository there"
         )
     # the folder itself, where the app is not at the top of its repository
-    top, folder = (_git(path, "rev-parse", word).stdout for word in ("--show-toplevel", "--show-prefix"))
-    tree = f"{commit}:{os.fsdecode(folder).strip().rstrip('/')}"
-    made = _git(os.fsdecode(top).strip(), "archive", "--format=tar.gz", tree)
+    places = (_git(path, "rev-parse", word).stdout for word in ("--show-toplevel", "--show-prefix"))
+    top, folder = (os.fsdecode(place).removesuffix("\n") for place in places)
+    made = _git(top, "archive", "--format=tar.gz", f"{commit}:{folder.rstrip('/')}")
     if made.returncode:
         raise TreeError(f"git archive of {version} in {path} fails: {made.stderr.decode().strip()}")
     return Packed(commit, made.stdout)
