@@ -65,32 +65,41 @@ from ansible.module_utils.basic import AnsibleModule
 STAMPS = "/run/flaskhost/units"
 
 
-def config_files(paths: list[str], exclude: list[str]) -> list[str]:
-    """All files below the paths, sorted; links are followed one step, as their targets are what is read."""
-    found = []
+def config_files(paths: list[str], exclude: list[str]) -> tuple[list[str], list[str]]:
+    """All directories and all files at and below the paths, each sorted; links are no directories."""
+    folders: list[str] = []
+    files: list[str] = []
     for path in paths:
         if os.path.isdir(path):
-            for top, folders, names in os.walk(path):
-                folders[:] = sorted(name for name in folders if os.path.join(top, name) not in exclude)
-                found += [os.path.join(top, name) for name in sorted(names)]
+            for top, below, names in os.walk(path):
+                below[:] = sorted(name for name in below if os.path.join(top, name) not in exclude)
+                folders.append(top)
+                files += [os.path.join(top, name) for name in sorted(names)]
         elif os.path.exists(path):
-            found.append(path)
-    return found
+            files.append(path)
+    return folders, files
 
 
 def fingerprint(paths: list[str], exclude: list[str]) -> tuple[str, float]:
-    """A hash of names and contents, and the newest time of change (ctime: a moved-in old file counts as new)."""
+    """A hash of names and contents, and the newest time of change.
+
+    That is ctime, so that an old file that was moved in counts as new; a directory's tells of what was removed.
+    """
     digest = hashlib.sha256()
-    newest = 0.0
-    for path in config_files(paths, exclude):
+    folders, files = config_files(paths, exclude)
+    newest = max((os.stat(folder).st_ctime for folder in folders), default=0.0)
+    for path in files:
+        # what a link names is what is read; a pipe would keep us waiting
+        if not os.path.isfile(path):
+            continue
         try:
             with open(path, "rb") as stream:
                 content = stream.read()
-            info = os.stat(path)
+            newest = max(newest, os.stat(path).st_ctime)
         except OSError:
+            # gone between the two looks
             continue
-        newest = max(newest, info.st_ctime)
-        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+        digest.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
     return digest.hexdigest(), newest
 
 

@@ -128,11 +128,13 @@ def test_git_that_refuses_to_list_is_an_error(tmp_path: Path, needs_root: Callab
 
 def test_called_from_a_hook_of_another_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base, other = repository(tmp_path / "src", "app.py"), repository(tmp_path / "other", "other.py")
-    (base / ".gitignore").write_text("secret\n")
+    fill(base, "tracked.log")
+    git(base, "add", "tracked.log")
+    (base / ".gitignore").write_text("secret\n*.log\n")
     fill(base, "secret")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git/index"))
-    assert files_of(str(base)) == [".gitignore", "app.py"]
+    assert files_of(str(base)) == [".gitignore", "app.py", "tracked.log"]
 
 
 def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
