@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.flaskhost.stack.plugins.plugin_utils._render import RenderingAction
 
@@ -33,9 +32,6 @@ def action(
     arguments: Mapping[str, Any] | None = None,
 ) -> Any:
     """An action in a task of the role in ``folder``, or of no role."""
-    if not init_done:
-        init_plugin_loader()
-        init_done.append(True)
     loader = DataLoader()
     loader.set_basedir(str(basedir))
     role = folder and SimpleNamespace(_role_path=str(folder), get_name=lambda include_role_fqcn: folder.name)
@@ -44,9 +40,6 @@ def action(
     connection: Any = SimpleNamespace(_shell=shell, transport="ssh")
     templar = Templar(loader=loader, variables=dict(variables or {}))
     return kind(task, connection, SimpleNamespace(), loader, templar)
-
-
-init_done: list[bool] = []
 
 
 def trusted(value: Any) -> Any:

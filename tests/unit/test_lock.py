@@ -169,6 +169,7 @@ def _dead(path: str) -> None:
     take(path, {"token": "dead"})
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 @pytest.mark.parametrize("prepare", [lambda path: None, _stale, _dead], ids=["free", "stale", "dead"])
 def test_exactly_one_of_many_wins(tmp_path: Path, prepare: Callable[[str], None]) -> None:
     assert race(tmp_path, prepare) == [1] * ROUNDS

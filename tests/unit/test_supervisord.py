@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -273,17 +275,16 @@ def test_something_else_on_the_socket(text: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{folder}/sock")
         listening.listen()
-        pid = os.fork()
-        if not pid:
+
+        def answer() -> None:
             for _time in range(2):
                 connected = listening.accept()[0]
                 connected.recv(65536)
                 connected.sendall(text)
                 connected.close()
-            os._exit(0)
-        try:
-            with pytest.raises(SupervisordError, match="does not answer"):
-                Supervisord(f"{folder}/sock").processes()
-        finally:
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(SupervisordError, match="does not answer"):
+            Supervisord(f"{folder}/sock").processes()
+        with contextlib.suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)

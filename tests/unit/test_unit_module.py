@@ -38,7 +38,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "content": lambda etc: (etc / "sites/a.conf").write_text("x"),
     "new file": lambda etc: (etc / "sites/c.conf").touch(),
     "removed": lambda etc: (etc / "sites/a.conf").unlink(),
-    "renamed": lambda etc: (etc / "sites/a.conf").rename(etc / "sites/c.conf"),
+    "renamed": lambda etc: (etc / "sites/a.conf").rename(etc / "sites/a2.conf"),
     "swapped": swap,
     "behind a link": lambda etc: (etc.parent / "outside/linked.conf").write_text("x"),
     "link that leads nowhere": lambda etc: (etc.parent / "outside/linked.conf").unlink(),
@@ -77,6 +77,7 @@ TOUCHES: dict[str, Callable[[Path], object]] = {
     "an old file moved in": lambda etc: (etc.parent / "old.conf").rename(etc / "sites/old.conf"),
     "removed": lambda etc: (etc / "sites/a.conf").unlink(),
     "behind a link": lambda etc: (etc.parent / "outside/linked.conf").write_text("x"),
+    "written and made to look old": lambda etc: os.utime(etc / "nginx.conf", (1, 1)),
 }
 
 

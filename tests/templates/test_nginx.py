@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of nginx: who answers for which name, over what, from which release. Checked by nginx itself where there is one."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.flaskhost.stack.plugins.filter.nginx_name import nginx_name
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import resolve
+
+from tests.support.render import render
+
+SITE = "etc/nginx/flaskhost/sites/site.conf.j2"
+SHARED = "etc/nginx/conf.d/flaskhost.conf.j2"
+UPSTREAM = "etc/nginx/flaskhost/upstreams/app.conf.j2"
+NONE = "etc/nginx/flaskhost/upstreams/none.conf.j2"
+
+
+class Block(list[tuple[list[str], "Block | None"]]):
+    """Directives: words, and what is in braces after them."""
+
+    def values(self, name: str) -> list[list[str]]:
+        """The words after each directive of that name."""
+        return [words[1:] for words, _inner in self if words[0] == name]
+
+    def value(self, name: str) -> str:
+        """The words of the only directive of that name."""
+        (words,) = self.values(name)
+        return " ".join(words)
+
+    def blocks(self, *start: str) -> list[Block]:
+        """What is in braces after directives that begin with these words."""
+        return [inner for words, inner in self if words[: len(start)] == list(start) and inner is not None]
+
+    def block(self, *start: str) -> Block:
+        (found,) = self.blocks(*start)
+        return found
+
+
+def parse(text: str) -> Block:
+    """Read a configuration as nginx does: words, quotes, semicolons, braces, comments."""
+    tokens = re.findall(r"""\s+|\#[^\n]*|"[^"]*"|'[^']*'|[{};]|(?:[^\s;{}"'\\]|\\.)(?:[^\s;{\\]|\\.)*""", text)
+    assert "".join(tokens) == text
+    stack, words = [Block()], list[str]()
+    for token in tokens:
+        if not token.strip() or token.startswith("#"):
+            continue
+        if token == ";":
+            assert words, "an empty directive"
+            stack[-1].append((words, None))
+            words = []
+        elif token == "{":
+            inner = Block()
+            stack[-1].append((words, inner))
+            stack.append(inner)
+            words = []
+        elif token == "}":
+            assert not words, f"no semicolon after {words}"
+            stack.pop()
+        else:
+            words.append(token)
+    assert len(stack) == 1
+    assert not words
+    return stack[0]
+
+
+def app(name: str = "blog", **changed: Any) -> dict[str, Any]:
+    """A resolved app."""
+    given = {
+        "name": name,
+        "source": {"path": "/src"},
+        "wsgi": f"{name}:app",
+        "domains": ["example.com", "www.example.com"],
+    }
+    return resolve([{**given, **changed}], {"memory_mb": 1000, "cpus": 1}, "192.0.2.1")[0]
+
+
+PLAIN = {"mode": "none"}
+STATIC = [{"url": "/static", "path": "blog/static", "expires": "7d"}, {"url": "/a.b", "path": "x"}]
+
+
+def site(ipv6: bool = True, old: bool = False, **changed: Any) -> Block:
+    return parse(render("nginx", SITE, item=app(**changed), nginx_ipv6=ipv6, nginx_http2_by_listen=old))
+
+
+def listens(server: Block) -> list[str]:
+    return [" ".join(words) for words in server.values("listen")]
+
+
+def test_site_with_names_and_tls() -> None:
+    plain, tls = site().blocks("server")
+    assert plain.value("server_name") == tls.value("server_name") == "example.com www.example.com"
+    assert listens(plain) == ["80", "[::]:80"]
+    assert listens(tls) == ["443 ssl", "[::]:443 ssl"]
+    assert tls.value("http2") == "on"
+    assert tls.value("ssl_certificate") == "/etc/ssl/flaskhost/blog.pem"
+    assert tls.value("ssl_certificate_key") == "/etc/ssl/flaskhost/blog.key"
+    assert plain.block("location", "/").value("return") == "301 https://$host$request_uri"
+    assert plain.block("location", "^~", "/.well-known/acme-challenge/").value("root") == "/var/www/acme"
+    assert tls.value("client_max_body_size") == "16m"
+    proxy = tls.block("location", "/")
+    assert proxy.value("proxy_pass") == "http://flaskhost_blog"
+    assert proxy.value("proxy_read_timeout") == "35s", "nginx is more patient than the app server"
+
+
+def test_http2_of_old_nginx() -> None:
+    _plain, tls = site(old=True).blocks("server")
+    assert listens(tls) == ["443 ssl http2", "[::]:443 ssl http2"]
+    assert tls.values("http2") == []
+
+
+def test_site_without_names_answers_for_all() -> None:
+    plain, tls = site(domains=[]).blocks("server")
+    assert plain.value("server_name") == tls.value("server_name") == "_"
+    assert listens(plain) == ["80 default_server", "[::]:80 default_server"]
+    assert listens(tls) == ["443 ssl default_server", "[::]:443 ssl default_server"]
+
+
+def test_site_without_tls() -> None:
+    (server,) = site(tls=PLAIN).blocks("server")
+    assert listens(server) == ["80", "[::]:80"]
+    assert not [words for words, _inner in server if words[0].startswith("ssl") or words[0] == "http2"]
+    assert "return" not in [words[0] for words, _inner in server.block("location", "/")]
+    (server,) = site(tls=PLAIN, domains=[]).blocks("server")
+    assert listens(server) == ["80 default_server", "[::]:80 default_server"]
+
+
+@pytest.mark.parametrize("tls", [{}, PLAIN])
+@pytest.mark.parametrize("domains", [[], ["example.com"]])
+def test_no_ipv6(tls: dict[str, str], domains: list[str]) -> None:
+    for server in site(ipv6=False, tls=tls, domains=domains).blocks("server"):
+        assert not [line for line in listens(server) if "[::]" in line]
+
+
+def test_static_files() -> None:
+    _plain, tls = site(static=STATIC).blocks("server")
+    one = tls.block("location", "~", r"^/static/(?<asset>.+)$")
+    assert one.value("root") == "/srv/blog/releases"
+    live, previous = (f"/$flaskhost_{which}_blog/blog/static/$asset" for which in ("live", "previous"))
+    assert one.value("try_files") == f"{live} {previous} =404"
+    assert one.value("expires") == "7d"
+    assert tls.block("location", "~", r"^/a\.b/(?<asset>.+)$"), "a dot is a dot"
+    assert tls.blocks("location")[-1] is not one
+    assert not site().blocks("server")[1].blocks("location", "~")
+
+
+def test_values_of_the_app_arrive() -> None:
+    _plain, tls = site(timeout=120, max_body="1g").blocks("server")
+    assert tls.value("client_max_body_size") == "1g"
+    assert tls.block("location", "/").value("proxy_send_timeout") == "125s"
+
+
+def test_page_while_the_app_is_away() -> None:
+    _plain, tls = site().blocks("server")
+    assert tls.value("error_page") == "502 503 504 @unavailable"
+    page = tls.block("location", "@unavailable")
+    assert page.value("try_files") == "/unavailable.html =503"
+    assert ["Cache-Control", "no-store", "always"] in page.values("add_header"), "nobody keeps it"
+    html = render("nginx", "usr/share/flaskhost/unavailable.html")
+    assert html.startswith("<!doctype html>")
+    assert not re.search("https?:", html), "it loads nothing"
+
+
+def test_visitors_claims_are_replaced() -> None:
+    headers = {
+        words[0]: words[1]
+        for words in parse(render("nginx", "etc/nginx/flaskhost/proxy.conf.j2")).values("proxy_set_header")
+    }
+    assert headers["X-Forwarded-For"] == "$remote_addr", "not added to"
+    assert headers["X-Forwarded-Proto"] == "$scheme"
+    assert headers["X-Forwarded-Host"] == headers["Host"] == "$http_host"
+    assert headers["X-Forwarded-Prefix"] == headers["Forwarded"] == '""'
+
+
+# names that no site has
+
+
+def unknown(*sites: dict[str, Any]) -> dict[str, Block]:
+    """The servers for unknown names, by how they listen."""
+    shared = parse(render("nginx", SHARED, nginx_sites=list(sites), nginx_ipv6=False))
+    return {listens(server)[0]: server for server in shared.blocks("server")}
+
+
+PORT80, PORT443 = "80 default_server", "443 ssl default_server"
+
+
+@pytest.mark.parametrize(
+    ("sites", "expected"),
+    [
+        ([], {PORT80, PORT443}),
+        ([app()], {PORT80, PORT443}),
+        ([app(tls=PLAIN)], {PORT80, PORT443}),
+        ([app(domains=[])], set()),
+        ([app(domains=[]), app("other")], set()),
+        ([app(domains=[], tls=PLAIN)], set()),
+        ([app(domains=[], tls=PLAIN), app("plain", tls=PLAIN)], set()),
+        ([app(domains=[], tls=PLAIN), app("other")], {PORT443}),
+    ],
+)
+def test_unknown_names_reach_no_app(sites: list[dict[str, Any]], expected: set[str]) -> None:
+    """On a port where no site answers for every name, the first site would, with its certificate."""
+    found = unknown(*sites)
+    assert set(found) == expected
+    if PORT80 in found:
+        assert found[PORT80].value("return") == "444"
+    if PORT443 in found:
+        assert found[PORT443].value("ssl_reject_handshake") == "on"
+
+
+@pytest.mark.parametrize("ipv6", [True, False])
+def test_one_default_per_port(ipv6: bool) -> None:
+    """nginx refuses a second one."""
+    kinds = [app("a", domains=[]), app("b", domains=[], tls=PLAIN), app("c"), app("d", tls=PLAIN)]
+    for count in range(3):
+        for sites in itertools.combinations(kinds, count):
+            if len([one for one in sites if not one["domains"]]) > 1:
+                continue
+            whole = parse(render("nginx", SHARED, nginx_sites=list(sites), nginx_ipv6=ipv6)).blocks("server")
+            for one in sites:
+                text = render("nginx", SITE, item=one, nginx_ipv6=ipv6, nginx_http2_by_listen=False)
+                whole += parse(text).blocks("server")
+            everything = [line for server in whole for line in listens(server)]
+            defaults = [line.split()[0] for line in everything if "default_server" in line]
+            assert sorted(defaults) == sorted({line.split()[0] for line in everything} | set(defaults))
+            assert len(defaults) == len(set(defaults))
+
+
+# upstreams
+
+
+def test_upstream_names_exactly_one_socket() -> None:
+    found = parse(render("release", UPSTREAM, app=app("my-app_1"), upstream_live="r2", upstream_previous="r1"))
+    assert found.block("upstream", "flaskhost_my-app_1").values("server") == [
+        ["unix:/run/my-app_1/r2.sock", "max_fails=0"]
+    ]
+    assert found.block("map", '""', "$flaskhost_live_my_dapp_u1").value("default") == "r2"
+    assert found.block("map", '""', "$flaskhost_previous_my_dapp_u1").value("default") == "r1"
+    first = parse(render("release", UPSTREAM, app=app(), upstream_live="r1", upstream_previous=""))
+    assert first.block("map", '""', "$flaskhost_previous_blog").value("default") == "none"
+
+
+def test_upstream_before_the_first_release() -> None:
+    """It has all names that the site asks for, and the same ones as later."""
+    before = parse(render("nginx", NONE, item=app("my-app_1")))
+    later = parse(render("release", UPSTREAM, app=app("my-app_1"), upstream_live="r", upstream_previous="r"))
+    assert [words for words, _inner in before] == [words for words, _inner in later]
+    assert before.block("upstream").values("server") == [["unix:/run/my-app_1/none.sock", "max_fails=0"]]
+
+
+def test_names_of_variables_stay_apart() -> None:
+    names = ["".join(parts) for parts in itertools.product("a-_du", repeat=4)]
+    assert len({nginx_name(name) for name in names}) == len(names)
+    assert all(re.fullmatch("[a-z_]+", nginx_name(name)) for name in names)
+
+
+# overrides of a site
+
+
+def test_blocks_of_a_site(tmp_path: Path) -> None:
+    folder = tmp_path / "nginx/etc/nginx/flaskhost/sites"
+    folder.mkdir(parents=True)
+    mine = "{% extends 'etc/nginx/flaskhost/sites/site.conf.j2' %}{% block server %}    add_header X-Mine {{ item.name }};\n{% endblock %}"
+    (folder / "site.conf.j2").write_text(mine)
+    text = render(
+        "nginx", SITE, item=app(), nginx_ipv6=True, nginx_http2_by_listen=True, flaskhost_templates_dir=str(tmp_path)
+    )
+    _plain, tls = parse(text).blocks("server")
+    assert tls.values("add_header") == [["X-Mine", "blog"]]
+    assert tls.value("ssl_certificate") == "/etc/ssl/flaskhost/blog.pem"
+
+
+# nginx's own opinion
+
+
+@pytest.fixture
+def nginx_t(tmp_path: Path) -> Callable[..., str]:
+    """Writes all files as the roles do and has nginx check them; the complaint."""
+    if not shutil.which("nginx") or os.geteuid():
+        pytest.skip("no nginx here, or not root")
+    etc, ssl = tmp_path / "etc/nginx", tmp_path / "etc/ssl/flaskhost"
+    for folder in (
+        etc / "conf.d",
+        etc / "flaskhost/sites",
+        etc / "flaskhost/upstreams",
+        ssl,
+        tmp_path / "var/log/nginx",
+    ):
+        folder.mkdir(parents=True)
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+    ]
+    subprocess.run([*words, "-out", str(ssl / "x.pem"), "-keyout", str(ssl / "x.key")], check=True, capture_output=True)
+    version = subprocess.run(["nginx", "-v"], check=True, capture_output=True, text=True).stderr
+    numbers = [int(part) for part in version.partition("/")[2].split()[0].split(".")]
+    settings = {"nginx_ipv6": os.path.exists("/proc/net/if_inet6"), "nginx_http2_by_listen": numbers < [1, 25, 1]}
+
+    def check(*sites: dict[str, Any], live: str = "") -> str:
+        def put(path: Path, text: str) -> None:
+            for folder in ("/etc/nginx", "/etc/ssl", "/var/log"):
+                text = text.replace(f" {folder}/", f" {tmp_path}{folder}/")
+            path.write_text(text)
+
+        put(etc / "conf.d/flaskhost.conf", render("nginx", SHARED, nginx_sites=list(sites), **settings))
+        for name in ("tls.conf", "proxy.conf"):
+            put(etc / "flaskhost" / name, render("nginx", f"etc/nginx/flaskhost/{name}.j2", **settings))
+        for one in sites:
+            put(etc / f"flaskhost/sites/{one['name']}.conf", render("nginx", SITE, item=one, **settings))
+            upstream = (
+                render("release", UPSTREAM, app=one, upstream_live=live, upstream_previous="")
+                if live
+                else render("nginx", NONE, item=one)
+            )
+            put(etc / f"flaskhost/upstreams/{one['name']}.conf", upstream)
+            for end in ("pem", "key"):
+                shutil.copy(ssl / f"x.{end}", ssl / f"{one['name']}.{end}")
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        paths = "".join(f"    {kind}_temp_path {tmp_path}/{kind};\n" for kind in kinds)
+        (etc / "nginx.conf").write_text(
+            f"error_log {tmp_path}/error.log;\npid {tmp_path}/pid;\nevents {{}}\nhttp {{\n{paths}"
+            f"    access_log {tmp_path}/access.log;\n    server_tokens off;\n    include {etc}/conf.d/*.conf;\n}}\n"
+        )
+        done = subprocess.run(
+            ["nginx", "-t", "-c", str(etc / "nginx.conf")], capture_output=True, text=True, check=False
+        )
+        return done.stderr if done.returncode or "[warn]" in done.stderr else ""
+
+    return check
+
+
+@pytest.mark.parametrize(
+    "sites",
+    [
+        [],
+        [app(static=STATIC)],
+        [app(domains=[])],
+        [app(domains=[], tls=PLAIN), app("other", static=STATIC, domains=["o.example.com"])],
+        [
+            app("a-b", domains=["a.example.com"]),
+            app("a_b", domains=["b.example.com"]),
+            app("c", domains=["c.example.com"], tls=PLAIN),
+        ],
+    ],
+)
+def test_nginx_accepts(nginx_t: Callable[..., str], sites: list[dict[str, Any]]) -> None:
+    assert nginx_t(*sites) == ""
+    assert nginx_t(*sites, live="20260101T000000Z-abcdef0") == ""
