@@ -12,7 +12,7 @@ from ansible_collections.flaskhost.stack.plugins.plugin_utils._render import Ren
 class ActionModule(RenderingAction):
     """Action part of ``flaskhost.stack.release_boot``."""
 
-    _VALID_ARGS = frozenset(["app", "release", "template", "files"])
+    _VALID_ARGS = frozenset(["app", "release", "token", "template", "files"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""
@@ -24,6 +24,6 @@ class ActionModule(RenderingAction):
         }
         return self.execute_hidden(
             "flaskhost.stack.release_boot",
-            {"app": arguments["app"], "release": arguments["release"], "payload": json.dumps(payload)},
+            {**{name: arguments[name] for name in ("app", "release", "token")}, "payload": json.dumps(payload)},
             variables,
         )

@@ -29,11 +29,13 @@ def _ssh(app: App, deploy_key: str) -> Iterator[dict[str, str]]:
     handle, path = tempfile.mkstemp(prefix=DEPLOY_KEY, dir=app.paths["cache"])
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            # by descriptor: the name lies in the app's own directory, where it could be another file's by now
+            os.fchown(stream.fileno(), pwd.getpwnam(app.user).pw_uid, -1)
             stream.write(deploy_key.rstrip("\n") + "\n")
-        os.chown(path, pwd.getpwnam(app.user).pw_uid, -1)
         yield {**base, "GIT_SSH_COMMAND": f"{options} -o IdentitiesOnly=yes -i {path}"}
     finally:
-        os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def _run(app: App, words: list[str], environment: dict[str, str] | None = None) -> tuple[int, str]:

@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import read_json, write_json
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, read_json, write_json
 
-# a lock that no step has touched for this long belongs to nobody: longer than any step may take (build_timeout)
-STALE_AFTER = 3600.0
+# A lock that nothing has touched for this long is anybody's. Each step touches it when it begins, and before each command
+# of the app. That is far longer than one of them usually takes, but nothing bounds it: a larger release_build_timeout may
+# outlast it. So a run is told at its next step that it lost the lock, and stops there.
+STALE_AFTER = 3 * 3600.0
 
 
 class Held(Exception):
@@ -79,6 +81,16 @@ def still_mine(path: str, token: str) -> bool:
             return False
         os.utime(path)
     return True
+
+
+def require(app: App, token: str, step: str) -> None:
+    """Go on only while the lock of the app is mine.
+
+    :param step: name of the step, for the error.
+    :raises ReleaseError: another run has the lock, or nobody.
+    """
+    if not still_mine(app.paths["lock"], token):
+        raise ReleaseError(f"{step}: the lock of {app.name} was taken over by another run")
 
 
 def in_words(holder: dict[str, Any]) -> str:

@@ -139,5 +139,8 @@ def build(
             shutil.rmtree(path, ignore_errors=True)
             shown = " ".join(["uv", *command[1:]])
             raise ReleaseError(f"build: `{shown}` ended with {code}:\n{tail(hide(output, variables))}")
-    with open(os.path.join(path, _COMPLETE), "w", encoding="utf-8"):
-        return True
+    # as the app: root would follow a link that something just installed has put there
+    code, output = run_as(app.user, ["touch", os.path.join(path, _COMPLETE)], cwd=tree, timeout=60)
+    if code:
+        raise ReleaseError(f"build: marking {path} as complete ended with {code}:\n{tail(output)}")
+    return True

@@ -9,7 +9,7 @@ module: release_begin
 short_description: Takes the lock of an app and checks that the host can take a release
 version_added: "0.1.0"
 description:
-  - Takes the lock of the app. A lock whose run died on this control node, or that was not touched for an hour, is taken over.
+  - Takes the lock of the app. A lock whose run died on this control node, or that was not touched for three hours, is taken over.
   - Removes what a run that died left behind, never the live release.
   - Checks free disk space and memory before anything else is done.
 options:

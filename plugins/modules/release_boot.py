@@ -21,6 +21,10 @@ options:
     description: Id of the release.
     type: str
     required: true
+  token:
+    description: The lock, as C(release_begin) returned it; a run that has lost it does nothing.
+    type: str
+    required: true
   template:
     description: Template of the group's file below the role's templates.
     type: str
@@ -40,6 +44,7 @@ EXAMPLES = r"""
   flaskhost.stack.release_boot:
     app: "{{ app }}"
     release: "{{ source.release }}"
+    token: "{{ begin.token }}"
     template: etc/supervisor/conf.d/web.conf.j2
 """
 
@@ -54,9 +59,10 @@ import json
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
     Supervisord,
     SupervisordError,
@@ -71,6 +77,7 @@ def main() -> None:
         argument_spec={
             "app": {"type": "dict", "required": True},
             "release": {"type": "str", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
             # rendered by the action plugin: the files, and last the group's own
             "payload": {"type": "str", "required": True, "no_log": True},
         },
@@ -81,13 +88,14 @@ def main() -> None:
     group = f"{app.name}@{release}"
     own = {"path": group_file(group), "content": payload["group"], "mode": "0600", "secret": True}
     try:
+        _release_lock.require(app, module.params["token"], "boot")
         apply_fileset([*payload["files"], own], [])
         Supervisord().start(group)
         why = complaint(app, release, through_web=False)
         if why:
             stop_groups([group])
-    except (FilesetError, SupervisordError) as error:
-        module.fail_json(msg=f"boot: {error}")
+    except (FilesetError, ReleaseError, SupervisordError) as error:
+        module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"boot: {error}")
     if why:
         module.fail_json(msg=f"probe: {why}")
     module.exit_json(changed=True, seconds=round(time.monotonic() - started, 2))

@@ -23,6 +23,10 @@ options:
     description: Id of the release.
     type: str
     required: true
+  token:
+    description: The lock, as C(release_begin) returned it; a run that has lost it does nothing.
+    type: str
+    required: true
   python:
     description: The interpreter to make it with.
     type: path
@@ -55,6 +59,7 @@ EXAMPLES = r"""
   flaskhost.stack.release_build:
     app: "{{ app }}"
     release: "{{ source.release }}"
+    token: "{{ begin.token }}"
 """
 
 RETURN = r"""
@@ -79,7 +84,7 @@ import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils import _venv
+from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock, _venv
 from ansible_collections.flaskhost.stack.plugins.module_utils._commands import run_commands
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
@@ -100,8 +105,9 @@ def main() -> None:
         argument_spec={
             "app": {"type": "dict", "required": True},
             "release": {"type": "str", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
             "python": {"type": "path", "default": "/usr/bin/python3"},
-            "environment": {"type": "dict", "default": {}},
+            "environment": {"type": "dict", "default": {}, "no_log": True},
             "commands": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 900},
             # rendered by the action plugin
@@ -115,6 +121,7 @@ def main() -> None:
     tree = app.release_dir(params["release"])
     record = app.record(params["release"])
     try:
+        _release_lock.require(app, params["token"], "build")
         requirements = _venv.find(tree, wanted["requirements"], wanted["packages"])
         version = version_of(params["python"]) if params["python"] != "/usr/bin/python3" else platform.python_version()
         name = _venv.key(tree, requirements, wanted["packages"], version, str(record.get("commit")))
@@ -139,7 +146,7 @@ def main() -> None:
     app.write_record(params["release"], venv=name)
     try:
         apply_fileset(json.loads(params["payload"]), [])
-        run_commands(app, params["release"], params["commands"], step="build", timeout=params["timeout"])
+        run_commands(app, params["release"], params["commands"], step="build", timeout=params["timeout"], token=params["token"])
     except (FilesetError, ReleaseError) as error:
         module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"share: {error}")
     module.exit_json(changed=True, venv=name, made=made, seconds=round(time.monotonic() - started, 2))

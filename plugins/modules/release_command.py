@@ -20,6 +20,10 @@ options:
     description: Id of the release.
     type: str
     required: true
+  token:
+    description: The lock, as C(release_begin) returned it; a run that has lost it does nothing.
+    type: str
+    required: true
   commands:
     description: The lines, in order.
     type: list
@@ -43,6 +47,7 @@ EXAMPLES = r"""
   flaskhost.stack.release_command:
     app: "{{ app }}"
     release: "{{ source.release }}"
+    token: "{{ begin.token }}"
     commands: [flask db upgrade]
     step: migrate
 """
@@ -62,6 +67,7 @@ seconds:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._commands import run_commands
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 
@@ -72,6 +78,7 @@ def main() -> None:
         argument_spec={
             "app": {"type": "dict", "required": True},
             "release": {"type": "str", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
             "commands": {"type": "list", "elements": "str", "required": True},
             "step": {"type": "str", "required": True},
             "timeout": {"type": "int", "default": 900},
@@ -80,8 +87,15 @@ def main() -> None:
     started = time.monotonic()
     params = module.params
     try:
+        app = App(params["app"])
+        _release_lock.require(app, params["token"], params["step"])
         outputs = run_commands(
-            App(params["app"]), params["release"], params["commands"], step=params["step"], timeout=params["timeout"]
+            app,
+            params["release"],
+            params["commands"],
+            step=params["step"],
+            timeout=params["timeout"],
+            token=params["token"],
         )
     except (ReleaseError, OSError) as error:
         module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"{params['step']}: {error}")

@@ -145,8 +145,13 @@ def main() -> None:
     params = module.params
     app = App(params["app"])
     release, result, former = params["release"], params["result"], params["former"]
-    if module.check_mode or not _release_lock.still_mine(app.paths["lock"], params["token"]):
+    if module.check_mode:
         module.exit_json(changed=False, pruned=[])
+    if not _release_lock.still_mine(app.paths["lock"], params["token"]):
+        # what a failed run left is the business of the run that took over
+        if result == "failed":
+            module.exit_json(changed=False, pruned=[])
+        module.fail_json(msg=f"finish: the lock of {app.name} was taken over by another run")
     pruned: list[str] = []
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:

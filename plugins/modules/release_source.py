@@ -121,7 +121,7 @@ def runs(group: str) -> bool:
 
 
 def make_way(app: App, target: str) -> None:
-    """Take away what the tree has at the places that live in ``shared``; links come there.
+    """Put links to ``shared`` in place of what the tree has there.
 
     A file of the tree becomes the shared one where there is none yet. Done as the app's user, whom a link in the tree
     leads nowhere new.
@@ -131,7 +131,7 @@ def make_way(app: App, target: str) -> None:
         'set -e; cd "$1"; shared=$2; files=$3; shift 3; for place in "$@"; do mkdir -p "$(dirname "./$place")"; '
         'if [ "$files" -gt 0 ]; then files=$((files - 1)); if [ -f "./$place" ] && [ ! -L "./$place" ] && '
         '[ ! -e "$shared/$place" ]; then mkdir -p "$(dirname "$shared/$place")"; cp "./$place" "$shared/$place"; fi; fi; '
-        'rm -rf "./$place"; done'
+        'rm -rf "./$place"; ln -s "$shared/$place" "./$place"; done'
     )
     files, dirs = shared.get("files") or [], shared.get("dirs") or []
     if not files + dirs:
@@ -197,12 +197,12 @@ def main() -> None:
         if not _release_lock.still_mine(app.paths["lock"], params["token"]):
             raise ReleaseError(f"fetch: the lock of {app.name} was taken over by another run")
         target = app.release_dir(release)
-        os.mkdir(target, 0o755)
+        os.mkdir(target, 0o750)
         made = release
         with open(os.path.join(target, UNFINISHED), "w", encoding="utf-8"):
             pass
-        account = pwd.getpwnam(app.user)
-        os.chown(target, account.pw_uid, account.pw_gid)
+        # the web server, whose group the directory of the sockets has, may read a release; other apps may not
+        os.chown(target, pwd.getpwnam(app.user).pw_uid, os.stat(app.paths["run"]).st_gid)
         if source["kind"] == "path" and params["reuse_commit"] and live:
             _copy(app, live, target)
         elif source["kind"] == "path":

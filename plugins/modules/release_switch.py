@@ -22,6 +22,10 @@ options:
     description: Id of the release.
     type: str
     required: true
+  token:
+    description: The lock, as C(release_begin) returned it; a run that has lost it does nothing.
+    type: str
+    required: true
   former:
     description: Id of the release that has the traffic now; empty when there is none.
     type: str
@@ -40,6 +44,7 @@ EXAMPLES = r"""
   flaskhost.stack.release_switch:
     app: "{{ app }}"
     release: "{{ source.release }}"
+    token: "{{ begin.token }}"
     former: "{{ begin.live }}"
     template: etc/nginx/flaskhost/upstreams/app.conf.j2
 """
@@ -55,9 +60,10 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset, put
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App, ReleaseError
 
 _COMMANDS = ["nginx -t", "nginx -s reload"]
 
@@ -68,6 +74,7 @@ def main() -> None:
         argument_spec={
             "app": {"type": "dict", "required": True},
             "release": {"type": "str", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
             "former": {"type": "str", "default": ""},
             # rendered by the action plugin
             "content": {"type": "str", "required": True},
@@ -85,6 +92,10 @@ def main() -> None:
             return 127, str(error)
         return code, (out + err).strip()
 
+    try:
+        _release_lock.require(app, module.params["token"], "switch")
+    except ReleaseError as error:
+        module.fail_json(msg=str(error))
     try:
         files = [{"path": path, "content": module.params["content"], "mode": "0644"}]
         changes = apply_fileset(files, [], commands=_COMMANDS, run=run)
