@@ -64,3 +64,9 @@ def render(role: str, template: str, **variables: Any) -> str:
     """The text of a role's template."""
     everything = {**role_variables(role), **variables}
     return str(action(ROLES / role, everything).render(template, {}, everything))
+
+
+def evaluate(role: str, expression: str, **variables: Any) -> Any:
+    """The value of an expression where a role's variables are known."""
+    templar = Templar(loader=DataLoader(), variables={**role_variables(role), **variables})
+    return templar.template(trust_as_template("{{ " + expression + " }}"))

@@ -277,14 +277,16 @@ def test_something_else_on_the_socket(text: bytes) -> None:
         listening.listen()
 
         def answer() -> None:
-            for _time in range(2):
-                connected = listening.accept()[0]
-                connected.recv(65536)
-                connected.sendall(text)
-                connected.close()
+            with contextlib.suppress(OSError):
+                while True:
+                    connected = listening.accept()[0]
+                    connected.recv(65536)
+                    connected.sendall(text)
+                    connected.close()
 
-        threading.Thread(target=answer, daemon=True).start()
+        thread = threading.Thread(target=answer)
+        thread.start()
         with pytest.raises(SupervisordError, match="does not answer"):
             Supervisord(f"{folder}/sock").processes()
-        with contextlib.suppress(OSError):
-            listening.shutdown(socket.SHUT_RDWR)
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
