@@ -8,9 +8,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._releases import L
 from ansible_collections.flaskhost.stack.plugins.module_utils._run import hide, run_as, tail
 
 
-def run_commands(
-    app: App, release: str, commands: list[str], *, step: str, timeout: float, token: str
-) -> list[str]:
+def run_commands(app: App, release: str, commands: list[str], *, step: str, timeout: float, token: str) -> list[str]:
     """Run lines for sh one after the other, as the app's user with the app's environment, in the release.
 
     :param step: name of the step, for the error.

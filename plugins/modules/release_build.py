@@ -146,7 +146,9 @@ def main() -> None:
     app.write_record(params["release"], venv=name)
     try:
         apply_fileset(json.loads(params["payload"]), [])
-        run_commands(app, params["release"], params["commands"], step="build", timeout=params["timeout"], token=params["token"])
+        run_commands(
+            app, params["release"], params["commands"], step="build", timeout=params["timeout"], token=params["token"]
+        )
     except (FilesetError, ReleaseError) as error:
         module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"share: {error}")
     module.exit_json(changed=True, venv=name, made=made, seconds=round(time.monotonic() - started, 2))

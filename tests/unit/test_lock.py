@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskhost.stack.plugins.action import release_begin
-from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
+from ansible_collections.flaskhost.stack.plugins.module_utils import _commands, _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._release_lock import (
     Held,
     in_words,
@@ -24,7 +24,9 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._release_lock impo
     still_mine,
     take,
 )
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import read_json
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import ReleaseError, read_json
+
+from tests.support.host import Host
 
 MINE = {"token": "mine", "owner": "ann", "controller": "laptop", "pid": 4711, "since": "noon", "purpose": "deploy main"}
 OTHER = {**MINE, "token": "other"}
@@ -114,6 +116,22 @@ def test_damaged_lock_is_nobodys(lock: str, text: str) -> None:
     Path(lock).write_text(text)
     assert take(lock, MINE) is True
     assert still_mine(lock, "mine")
+
+
+def test_run_that_lost_the_lock_begins_no_further_command(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = host.app()
+    begun: list[str] = []
+
+    def run_as(user: str, words: list[str], **given: Any) -> tuple[int, str]:
+        begun.append(words[-1])
+        take(app.paths["lock"], OTHER, break_token="mine")
+        return 0, ""
+
+    monkeypatch.setattr(_commands, "run_as", run_as)
+    take(app.paths["lock"], MINE)
+    with pytest.raises(ReleaseError, match=r"^migrate: the lock of blog was taken over by another run$"):
+        _commands.run_commands(app, "r1", ["one", "two"], step="migrate", timeout=1, token="mine")
+    assert begun == ["one"]
 
 
 # Real processes at the same time. The barrier lets them go together; slow reads make the gaps wide.

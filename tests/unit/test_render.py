@@ -179,11 +179,11 @@ def test_what_release_boot_sends(role: Path) -> None:
         _execute_module = Sent._execute_module
 
     files = [{"path": "/srv/a/x", "template": "top.conf", "mode": "0600"}]
-    arguments = {"app": {"name": "a"}, "release": "1", "template": "etc/site.conf", "files": files}
+    arguments = {"app": {"name": "a"}, "release": "1", "token": "t", "template": "etc/site.conf", "files": files}
     result = action(role, kind=Boot, arguments=arguments).run(None, {"name": "mine"})
     call = result["sent"]
     made = json.loads(call.pop("payload"))
     assert made["group"].splitlines()[1] == "own mine"
     assert [one["path"] for one in made["files"]] == ["/srv/a/x"]
-    assert call == {"app": {"name": "a"}, "release": "1"}
+    assert call == {"app": {"name": "a"}, "release": "1", "token": "t"}
     assert "invocation" not in result
