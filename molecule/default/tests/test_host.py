@@ -104,6 +104,30 @@ def test_other_users_see_nothing_of_the_app(host: Host) -> None:
         assert host.run("runuser -u stranger -- test -r %s", path).failed, path
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mv /srv/guestbook/releases /srv/guestbook/r",
+        "mv /srv/guestbook/environments /srv/guestbook/e",
+        "ln -s /etc /srv/guestbook/mine",
+        "rm -f /srv/guestbook/history.jsonl",
+        "touch /srv/guestbook/releases/mine",
+        "touch /srv/guestbook/deploy.lock",
+    ],
+)
+def test_an_app_cannot_lead_root_astray(host: Host, command: str) -> None:
+    assert host.run(f"runuser -u guestbook -- {command}").failed
+
+
+def test_a_link_in_static_files_shows_nothing_of_others(address: str, host: Host) -> None:
+    leak = "/srv/guestbook/current/guestbook/static/leak.txt"
+    host.check_output("runuser -u guestbook -- ln -sfn /etc/hostname %s", leak)
+    try:
+        assert fetch(f"https://{address}/static/leak.txt").status in (403, 404)
+    finally:
+        host.run("rm %s", leak)
+
+
 # reads the secrets on the host and looks for them there: given as an argument they would be in sudo's log
 _SEARCH = """
 import json, os, subprocess
