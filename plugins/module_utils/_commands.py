@@ -24,7 +24,7 @@ def run_commands(app: App, release: str, commands: list[str], *, step: str, time
         _release_lock.require(app, token, step)
         words = [LAUNCH, tree, "/bin/sh", "-c", command]
         code, output = run_as(app.user, words, cwd=app.paths["root"], timeout=timeout)
-        shown = hide(tail(output), secrets)
+        shown = tail(hide(output, secrets))
         if code:
             raise ReleaseError(f"{step}: `{command}` ended with {code}:\n{shown}")
         outputs.append(shown)

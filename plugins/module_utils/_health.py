@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.flaskhost.stack.plugins.module_utils import _probe
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, read_json
 from ansible_collections.flaskhost.stack.plugins.module_utils._run import hide, tail
@@ -24,15 +26,19 @@ def died(daemon: Supervisord, group: str) -> str:
     return "; ".join(f"{info['name']} {info['spawnerr'] or info['statename']}" for info in dead)
 
 
-def log_end(path: str) -> str:
-    """The end of a log; empty when there is none."""
+def log_end(path: str, secrets: dict[str, Any]) -> str:
+    """The last lines of a log without secrets; empty when there is none.
+
+    Hidden before lines are cut off: the rest of a secret of many lines would be known by nobody.
+    """
     try:
         with open(path, "rb") as stream:
             stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - 32768))
-            return stream.read().decode("utf-8", "replace")
+            stream.seek(max(0, stream.tell() - 65536))
+            text = stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
+    return tail(hide(text, secrets), LOG_LINES)
 
 
 def complaint(app: App, release: str, *, through_web: bool) -> str:
@@ -55,8 +61,8 @@ def complaint(app: App, release: str, *, through_web: bool) -> str:
     if healthy:
         return ""
     place = f"{target} as {host}" if through_web else "its own socket"
-    log = hide(log_end(f"{app.paths['log']}/web.log"), read_json(app.environment_files(release)[0]))
+    log = f"{app.paths['log']}/web.log"
+    secrets = read_json(app.environment_files(release)[0])
     return (
-        f"GET {check['path']} of {app.name} {release} over {place}: {seen}\n"
-        f"The end of {app.paths['log']}/web.log:\n{tail(log, LOG_LINES)}"
+        f"GET {check['path']} of {app.name} {release} over {place}: {seen}\nThe end of {log}:\n{log_end(log, secrets)}"
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskhost.stack.plugins.module_utils import _run
+from ansible_collections.flaskhost.stack.plugins.module_utils import _commands, _health, _run
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._run import hide, run_as, tail
 
-from tests.support.host import USER
+from tests.support.host import USER, Host
 
 
 def run(*command: str, **changed: Any) -> tuple[int, str]:
@@ -193,6 +195,26 @@ def test_longer_secret_first() -> None:
 def test_secret_cut_by_the_tail_stays_hidden() -> None:
     key = "\n".join(["-----BEGIN-----", *(f"line {number} of the key" for number in range(60))])
     assert "of the key" not in tail(hide(f"output\n{key}\nend", {"KEY": key}))
+
+
+KEY = "\n".join(["-----BEGIN-----", *(f"line {number} of the key" for number in range(120))])
+
+
+def test_secret_cut_by_the_end_of_an_output_stays_hidden(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = host.app()
+    Path(app.environment_files("r1")[0]).write_text(json.dumps({"KEY": KEY}))
+    monkeypatch.setattr(_commands, "run_as", lambda *given, **more: (1, f"output\n{KEY}\nend"))
+    monkeypatch.setattr(_commands._release_lock, "require", lambda *given: None)
+    with pytest.raises(ReleaseError) as failed:
+        _commands.run_commands(app, "r1", ["x"], step="build", timeout=1, token="")
+    assert str(failed.value) == "build: `x` ended with 1:\noutput\n********\nend"
+
+
+def test_secret_cut_by_the_end_of_a_log_stays_hidden(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    log.write_text(f"output\n{KEY}\nend\n")
+    assert _health.log_end(str(log), {"KEY": KEY}) == "output\n********\nend"
+    assert _health.log_end(str(tmp_path / "none"), {}) == ""
 
 
 def test_values_that_are_no_text() -> None:
