@@ -5,15 +5,36 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import time
 
 from ansible_collections.flaskhost.stack.plugins.module_utils._git import DEPLOY_KEY
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
     Supervisord,
     app_groups,
     group_file,
     release_of,
 )
+
+# seconds that nginx gets to begin with what a reload gave it
+_RELOAD_TIME = 0.5
+
+
+def serve_what_is_written() -> None:
+    """Have nginx serve what its files say: a run that died between writing them and the reload left it with the former.
+
+    :raises ReleaseError: nginx refuses its files, so nobody knows which release it serves.
+    """
+    try:
+        test = subprocess.run(["nginx", "-t"], capture_output=True, text=True, errors="replace", check=False)
+        if test.returncode:
+            raise ReleaseError(f"nginx refuses its files, so no release is stopped:\n{test.stderr.strip()}")
+        # it fails where nginx does not run: then it begins with these files anyway
+        subprocess.run(["nginx", "-s", "reload"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return
+    time.sleep(_RELOAD_TIME)
 
 
 def stop_groups(groups: list[str]) -> None:
@@ -42,6 +63,7 @@ def tidy(app: App, check: bool = False) -> list[str]:
     """Remove what a dead run left: its programs, its half release. The caller holds the lock.
 
     :returns: what was removed, or would be.
+    :raises ReleaseError: nginx refuses its files; nothing was removed.
     """
     live = app.live()
     unfinished = [release for release in app.releases() if release != live and not app.finished(release)]
@@ -50,6 +72,9 @@ def tidy(app: App, check: bool = False) -> list[str]:
     debris = _debris(app.paths["releases"], ".") + _debris(app.paths["cache"], DEPLOY_KEY)
     if not check:
         if groups:
+            # also where the live one was finished before: a rollback may have died in the middle of its switch
+            if live:
+                serve_what_is_written()
             stop_groups(groups)
         for release in unfinished:
             app.remove(release)

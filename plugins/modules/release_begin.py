@@ -80,7 +80,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock, _supervisord
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import tidy
 
 
@@ -126,7 +126,7 @@ def main() -> None:
             )
     try:
         removed = tidy(app, module.check_mode)
-    except (_supervisord.SupervisordError, OSError) as error:
+    except (_supervisord.SupervisordError, ReleaseError, OSError) as error:
         _release_lock.release(app.paths["lock"], holder["token"])
         module.fail_json(msg=f"pre-flight: {error}")
     free = free_mb(app.paths["root"])

@@ -105,8 +105,14 @@ def main() -> None:
         module.fail_json(msg=f"switch: {error}")
     why = complaint(app, release, through_web=True)
     if why:
-        for change in changes:
-            put(change.path, change.before)
+        try:
+            for change in changes:
+                put(change.path, change.before)
+        except (FilesetError, OSError) as error:
+            module.fail_json(
+                msg=f"verify: {why}\nThe former file could not be put back ({error}), so the traffic stays with {release}. "
+                f"Mend that, then run the same again."
+            )
         run(_COMMANDS[1])
         again = complaint(app, former, through_web=True) if former else ""
         told = f"\nThe traffic is back with {former}." if former else ""

@@ -37,6 +37,7 @@ def blog(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
             return True
 
     monkeypatch.setattr(_tidy, "Supervisord", Daemon)
+    monkeypatch.setattr(_tidy, "serve_what_is_written", lambda: host.told.append("nginx"))
     return host.app()
 
 
@@ -343,6 +344,37 @@ def test_venv_in_use_stays(host: Host, blog: App) -> None:
 def test_no_venvs_directory(host: Host, blog: App) -> None:
     os.rmdir(blog.paths["venvs"])
     assert blog.unused_venvs() == []
+
+
+def test_nginx_serves_what_is_written_before_anything_stops(host: Host, blog: App) -> None:
+    """A run died between writing the upstream and the reload: visitors are still with the former release."""
+    releases(host, blog, "finished", "building")
+    host.group(f"blog@{R[0]}")
+    assert _tidy.tidy(blog, check=True) == [f"blog@{R[0]}"]
+    assert host.told == []
+    assert _tidy.tidy(blog) == [f"blog@{R[0]}"]
+    assert host.told == ["nginx", f"blog@{R[0]}"]
+    host.told.clear()
+    assert _tidy.tidy(blog) == []
+    assert host.told == [], "nothing stops, so nothing is reloaded"
+
+
+@pytest.mark.parametrize(("script", "calls"), [("exit 0", ["-t", "-s reload"]), ("echo bad >&2; exit 1", ["-t"])])
+def test_nginx_is_reloaded_when_its_files_are_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, calls: list[str]
+) -> None:
+    nginx, told = tmp_path / "nginx", tmp_path / "told"
+    monkeypatch.setenv("PATH", f"{tmp_path}")
+    _tidy.serve_what_is_written()
+    nginx.write_text(f"#!/bin/sh\necho $* >>{told}\n{script}\n")
+    nginx.chmod(0o755)
+    monkeypatch.setattr(_tidy, "_RELOAD_TIME", 0)
+    if len(calls) == 2:
+        _tidy.serve_what_is_written()
+    else:
+        with pytest.raises(_releases.ReleaseError, match=r"no release is stopped:\nbad$"):
+            _tidy.serve_what_is_written()
+    assert told.read_text().splitlines() == calls
 
 
 # the end of a run
