@@ -12,7 +12,18 @@ class ActionModule(RenderingAction):
     """Action part of ``flaskhost.stack.release_end``."""
 
     _VALID_ARGS = frozenset(
-        ["app", "release", "token", "result", "former", "seconds", "who", "template", "keep_candidate"]
+        [
+            "app",
+            "release",
+            "token",
+            "result",
+            "former",
+            "former_workers",
+            "seconds",
+            "who",
+            "template",
+            "keep_candidate",
+        ]
     )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wait until a socket that is about to close has nobody waiting at it."""
+"""Wait until nobody is on the way to a release that is about to end: in its socket's queue, or in nginx."""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
+
+NGINX_PID = "/run/nginx.pid"
 
 
 def waiting(path: str) -> int:
@@ -24,3 +27,38 @@ def drain(paths: list[str], timeout: float) -> None:
     while paths and quiet < 3 and time.monotonic() < deadline:
         quiet = 0 if any(waiting(path) for path in paths) else quiet + 1
         time.sleep(0.05)
+
+
+def nginx_workers(pid_file: str = NGINX_PID) -> list[int]:
+    """Process ids of what nginx's master has started; none where it does not run."""
+    try:
+        with open(pid_file, encoding="utf-8") as stream:
+            master = int(stream.read())
+        with open(f"/proc/{master}/task/{master}/children", encoding="utf-8") as stream:
+            return [int(pid) for pid in stream.read().split()]
+    except (OSError, ValueError):
+        return []
+
+
+def outlive(pids: list[int], timeout: float, name: str = "nginx") -> list[int]:
+    """Wait until none of these processes is there any more.
+
+    A worker of nginx from before a reload holds the requests that it has accepted, an upload among them, and sends them to
+    the release that it knows.
+
+    :param name: what they are called; another process of the same number is not waited for.
+    :returns: those that are still there when the time is over.
+    """
+    deadline = time.monotonic() + timeout
+    left = pids
+    while True:
+        left = [pid for pid in left if _called(pid) == name]
+        if not left or time.monotonic() >= deadline:
+            return left
+        time.sleep(0.05)
+
+
+def _called(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
+        return stream.read().strip()
+    return ""

@@ -35,6 +35,13 @@ options:
     description: The release that was live before.
     type: str
     default: ""
+  former_workers:
+    description:
+      - Process ids of nginx's workers from before the switch, as M(flaskhost.stack.release_switch) returned them.
+      - The former release ends when they are gone, or after the C(timeout) of the app.
+    type: list
+    elements: int
+    default: []
   seconds:
     description: Duration of each step.
     type: dict
@@ -79,7 +86,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
-from ansible_collections.flaskhost.stack.plugins.module_utils._drain import drain
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import drain, outlive
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
@@ -95,13 +102,15 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import end_a
 DRAIN_TIMEOUT = 10.0
 
 
-def retire(app: App, release: str, former: str, workers: str) -> None:
+def retire(app: App, release: str, former: str, workers: str, former_workers: list[int]) -> None:
     """Start the workers of the live release, then end everything else of the app gracefully."""
     if workers:
         group = f"{app.name}@{release}+workers"
         apply_fileset([{"path": group_file(group), "content": workers, "mode": "0600", "secret": True}], [])
         Supervisord().start(group)
     if former and former != release:
+        # what nginx took before the reload still goes there: first to nginx's end, then into the socket
+        outlive(former_workers, app.app["timeout"])
         drain([app.socket(former)], DRAIN_TIMEOUT)
     end_all_but(app, release)
 
@@ -134,6 +143,7 @@ def main() -> None:
             "token": {"type": "str", "required": True, "no_log": False},
             "result": {"type": "str", "choices": ["finished", "failed", "rolled_back", "unchanged"], "required": True},
             "former": {"type": "str", "default": ""},
+            "former_workers": {"type": "list", "elements": "int", "default": []},
             "seconds": {"type": "dict", "default": {}},
             "who": {"type": "str", "default": ""},
             "keep_candidate": {"type": "bool", "default": False},
@@ -157,7 +167,7 @@ def main() -> None:
     try:
         if result in ("finished", "rolled_back"):
             started = time.monotonic()
-            retire(app, release, former, params["payload"])
+            retire(app, release, former, params["payload"], params["former_workers"])
             params["seconds"]["retire"] = round(time.monotonic() - started, 2)
             # where a rollback of this release goes; going back to a release does not change where that came from
             # and the steps of its own deploy stay told; those of the rollback are in the history

@@ -50,6 +50,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+former_workers:
+  description: Process ids of nginx's workers from before the reload; they may still hold requests for the former release.
+  returned: success
+  type: list
+  elements: int
 seconds:
   description: How long it took on the host.
   returned: success
@@ -61,6 +66,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import nginx_workers
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset, put
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App, ReleaseError
@@ -96,6 +102,7 @@ def main() -> None:
         _release_lock.require(app, module.params["token"], "switch")
     except ReleaseError as error:
         module.fail_json(msg=str(error))
+    former_workers = nginx_workers()
     try:
         files = [{"path": path, "content": module.params["content"], "mode": "0644"}]
         changes = apply_fileset(files, [], commands=_COMMANDS, run=run)
@@ -117,7 +124,7 @@ def main() -> None:
         again = complaint(app, former, through_web=True) if former else ""
         told = f"\nThe traffic is back with {former}." if former else ""
         module.fail_json(msg=f"verify: {why}{told}" + (f"\nThat does not answer either: {again}" if again else ""))
-    module.exit_json(changed=True, seconds=round(time.monotonic() - started, 2))
+    module.exit_json(changed=True, former_workers=former_workers, seconds=round(time.monotonic() - started, 2))
 
 
 if __name__ == "__main__":

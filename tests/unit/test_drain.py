@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nothing ends while somebody is still on the way to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import nginx_workers, outlive
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        # between fork and exec it still has our name
+        while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
+            time.sleep(0.01)
+        yield process
+        process.kill()
+
+
+def test_waits_until_they_are_gone(sleeper: subprocess.Popen[bytes]) -> None:
+    threading.Timer(0.3, lambda: (sleeper.kill(), sleeper.wait())).start()
+    started = time.monotonic()
+    assert outlive([sleeper.pid], 20, "sleep") == []
+    assert 0.2 < time.monotonic() - started < 10
+
+
+def test_does_not_wait_for_ever(sleeper: subprocess.Popen[bytes]) -> None:
+    started = time.monotonic()
+    assert outlive([sleeper.pid], 0.2, "sleep") == [sleeper.pid]
+    assert 0.2 <= time.monotonic() - started < 5
+
+
+def test_another_process_of_the_same_number_is_not_waited_for(sleeper: subprocess.Popen[bytes]) -> None:
+    started = time.monotonic()
+    assert outlive([sleeper.pid, 2**22 + 1], 20) == []
+    assert outlive([], 20) == []
+    assert time.monotonic() - started < 5
+
+
+def test_workers_are_the_children_of_the_master(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    pid_file = tmp_path / "nginx.pid"
+    assert nginx_workers(str(pid_file)) == []
+    pid_file.write_text("")
+    assert nginx_workers(str(pid_file)) == []
+    pid_file.write_text(f"{os.getpid()}\n")
+    assert sleeper.pid in nginx_workers(str(pid_file))
+    pid_file.write_text(f"{2**22 + 1}\n")
+    assert nginx_workers(str(pid_file)) == []
