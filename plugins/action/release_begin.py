@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import getpass
 import os
@@ -12,12 +13,15 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+_MACHINE_ID = "/etc/machine-id"
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
 
 class ActionModule(ActionBase):
     """Action part of ``flaskhost.stack.release_begin``."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(["app", "purpose", "wait", "min_free_mb"])
+    _VALID_ARGS = frozenset(["app", "purpose", "wait", "min_free_mb", "rollback", "target", "force"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""
@@ -29,6 +33,7 @@ class ActionModule(ActionBase):
             "token": uuid.uuid4().hex,
             "owner": getpass.getuser(),
             "controller": socket.gethostname(),
+            "node": _node(),
             "pid": run,
             "started": _started(run),
             "since": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC"),
@@ -39,7 +44,7 @@ class ActionModule(ActionBase):
         result = self._begin({**arguments, "wait": 0}, task_vars)
         holder = result.get("holder")
         if result.get("failed") and isinstance(holder, dict):
-            if holder.get("controller") == socket.gethostname() and not _alive(holder):
+            if holder.get("node") == _node() and not _alive(holder):
                 result = self._begin({**arguments, "break_token": holder["token"]}, task_vars)
             elif wait:
                 result = self._begin({**arguments, "wait": wait}, task_vars)
@@ -50,6 +55,23 @@ class ActionModule(ActionBase):
             module_name="flaskhost.stack.release_begin", module_args=arguments, task_vars=task_vars
         )
         return result
+
+
+def _node() -> str:
+    """What tells this machine from any other whose process ids mean something else.
+
+    Containers share names like ``runner``, clones share a machine id, and after a boot the ids begin anew.
+    """
+    namespace = ""
+    with contextlib.suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")
+    return " ".join([socket.gethostname(), _read(_MACHINE_ID), _read(_BOOT_ID), namespace])
+
+
+def _read(path: str) -> str:
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read().strip()
+    return ""
 
 
 def _started(pid: int) -> str:

@@ -227,3 +227,44 @@ def test_living_and_dead_holders(sleeper: subprocess.Popen[bytes]) -> None:
     assert not release_begin._alive(holder)
     assert not release_begin._alive({"pid": "none"})
     assert release_begin._alive({"pid": os.getpid(), "started": release_begin._started(os.getpid())})
+
+
+def test_only_the_same_machine_since_the_same_boot_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    node = release_begin._node
+    here = node()
+    assert here == node()
+    assert here.split()[0] == os.uname().nodename
+    assert os.readlink("/proc/self/ns/pid") in here
+    for name in ("_MACHINE_ID", "_BOOT_ID"):
+        with monkeypatch.context() as change:
+            (tmp_path / name).write_text("another\n")
+            change.setattr(release_begin, name, str(tmp_path / name))
+            assert node() != here
+            change.setattr(release_begin, name, str(tmp_path / "none"))
+            assert node().split(" ")[0] == os.uname().nodename, "a missing file is no error"
+
+
+@pytest.mark.parametrize(("changed", "calls"), [({}, 2), ({"node": "laptop"}, 1), ({"node": None}, 1)])
+def test_lock_of_another_machine_is_not_broken(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], calls: int
+) -> None:
+    """Its process is not among ours, which says nothing."""
+    holder = {"token": "t", "controller": os.uname().nodename, "node": release_begin._node(), "pid": "none", **changed}
+    told: list[dict[str, Any]] = []
+
+    class Task:
+        args = {"app": {}}
+
+    class Action(release_begin.ActionModule):
+        def __init__(self) -> None:
+            self._task = Task()
+
+        def _begin(self, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+            told.append(arguments)
+            return {"failed": "break_token" not in arguments, "holder": holder}
+
+    monkeypatch.setattr(release_begin.ActionBase, "run", lambda *given: {})
+    result = Action().run(None, {})
+    assert len(told) == calls
+    assert result["failed"] == (calls == 1)
+    assert told[0]["holder"]["node"] == release_begin._node()
