@@ -169,7 +169,7 @@ def test_environment_files(app: dict[str, Any]) -> None:
     files = evaluate("release", "__release_files", **variables(app, NASTY))
     secret = [one for one in files if "content" in one]
     assert [(one["mode"], one["group"], one["secret"]) for one in secret] == [("0640", "blog", True)] * 2
-    release, shared = App(app).release_dir(RELEASE), app["paths"]["shared"]
+    release = App(app).release_dir(RELEASE)
     links = {one["path"]: one["target"] for one in files if one.get("state") == "link"}
     # those into shared are made with the source, by the app itself
     assert links == {f"{release}/.env": str(path)}
