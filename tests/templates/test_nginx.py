@@ -147,6 +147,7 @@ def test_static_files() -> None:
     live, previous = (f"/$flaskhost_{which}_blog/blog/static/$asset" for which in ("live", "previous"))
     assert one.value("try_files") == f"{live} {previous} =404"
     assert one.value("expires") == "7d"
+    assert one.value("disable_symlinks") == "if_not_owner from=/srv/blog/releases", "no app shows another's files"
     assert tls.block("location", "~", r"^/a\.b/(?<asset>.+)$"), "a dot is a dot"
     assert tls.blocks("location")[-1] is not one
     assert not site().blocks("server")[1].blocks("location", "~")
