@@ -12,6 +12,8 @@ description:
   - Takes the lock of the app. A lock whose run died on this control node, or that was not touched for three hours, is taken over.
   - Removes what a run that died left behind, never the live release.
   - Checks free disk space and memory before anything else is done.
+  - For a rollback, chooses the release to go to, and refuses one that was never finished, or whose code does not know the
+    migrations that the database is at.
 options:
   app:
     description: The resolved app.
@@ -29,6 +31,18 @@ options:
     description: Free disk space in MiB below which no release is begun.
     type: int
     default: 200
+  rollback:
+    description: Choose a release to go back to, or give the lock back and fail.
+    type: bool
+    default: false
+  target:
+    description: Id of the release to go back to. Empty means the one that was live before.
+    type: str
+    default: ''
+  force:
+    description: Go back also to a release whose code does not know the migrations that the database is at.
+    type: bool
+    default: false
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: full, description: Takes no lock and removes nothing.}
@@ -58,6 +72,10 @@ previous:
   description: Id of the newest finished release that is older than the live one.
   returned: success
   type: str
+target:
+  description: Id of the release that a rollback goes to; empty when it is none.
+  returned: success
+  type: str
 record:
   description: RELEASE.json of the live release.
   returned: success
@@ -74,6 +92,7 @@ removed:
   elements: str
 """
 
+import contextlib
 import os
 import shutil
 import time
@@ -89,6 +108,12 @@ def free_mb(path: str) -> int:
     return shutil.disk_usage(path).free // 2**20
 
 
+def give_back(app: App, token: str) -> None:
+    """Leave no lock behind; what keeps it from being deleted must not hide why this run ends."""
+    with contextlib.suppress(OSError):
+        _release_lock.release(app.paths["lock"], token)
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -97,6 +122,9 @@ def main() -> None:
             "purpose": {"type": "str", "default": "deploy"},
             "wait": {"type": "int", "default": 0},
             "min_free_mb": {"type": "int", "default": 200},
+            "rollback": {"type": "bool", "default": False},
+            "target": {"type": "str", "default": ""},
+            "force": {"type": "bool", "default": False},
             # from the action plugin
             "holder": {"type": "dict", "required": True},
             "break_token": {"type": "str", "default": "", "no_log": False},
@@ -105,8 +133,9 @@ def main() -> None:
     )
     app = App(module.params["app"])
     if not os.path.isdir(app.paths["root"]):
-        if module.check_mode:
-            module.exit_json(changed=True, token="", who="", live="", previous="", record={}, releases=[], removed=[])
+        if module.check_mode and not module.params["rollback"]:
+            nothing = {"token": "", "who": "", "live": "", "previous": "", "target": ""}
+            module.exit_json(changed=True, **nothing, record={}, releases=[], removed=[])
         module.fail_json(msg=f"lock: {app.paths['root']} does not exist; run site.yml first, it prepares the host")
     holder = module.params["holder"]
     broken = False
@@ -124,29 +153,35 @@ def main() -> None:
                 f"`-e flask_lock_wait=SECONDS`; if that run is dead, remove {app.paths['lock']}.",
                 holder=held.holder,
             )
+        except OSError as error:
+            give_back(app, holder["token"])
+            module.fail_json(msg=f"lock: {app.paths['lock']} cannot be written: {error}")
     try:
         removed = tidy(app, module.check_mode)
+        free = free_mb(app.paths["root"])
+        live = app.live()
+        told = {
+            "live": live,
+            "previous": app.previous(live) if live else "",
+            "record": app.record(live) if live else {},
+            "releases": [app.record(release) for release in app.releases() if app.finished(release)],
+        }
     except (_supervisord.SupervisordError, ReleaseError, OSError) as error:
-        _release_lock.release(app.paths["lock"], holder["token"])
+        give_back(app, holder["token"])
         module.fail_json(msg=f"pre-flight: {error}")
-    free = free_mb(app.paths["root"])
     if free < module.params["min_free_mb"]:
-        _release_lock.release(app.paths["lock"], holder["token"])
+        give_back(app, holder["token"])
         module.fail_json(
             msg=f"pre-flight: only {free} MiB are free in {app.paths['root']}, {module.params['min_free_mb']} MiB are "
             "needed (release_min_free_mb). Make room, or lower keep_releases of the app."
         )
-    live = app.live()
     module.exit_json(
         changed=bool(removed or broken),
         token=holder["token"],
         who=f"{holder['owner']}@{holder['controller']}",
-        live=live,
-        previous=app.previous(live) if live else "",
-        record=app.record(live) if live else {},
-        releases=[app.record(release) for release in app.releases() if app.finished(release)],
         removed=removed,
         broken=broken,
+        **told,
     )
 
 

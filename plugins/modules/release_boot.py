@@ -94,7 +94,7 @@ def main() -> None:
         why = complaint(app, release, through_web=False)
         if why:
             stop_groups([group])
-    except (FilesetError, ReleaseError, SupervisordError) as error:
+    except (FilesetError, ReleaseError, SupervisordError, OSError) as error:
         module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"boot: {error}")
     if why:
         module.fail_json(msg=f"probe: {why}")

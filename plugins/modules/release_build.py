@@ -135,22 +135,23 @@ def main() -> None:
             environment=params["environment"],
             timeout=params["timeout"],
         )
-    except (ReleaseError, OSError) as error:
-        module.fail_json(msg=str(error))
-    link = os.path.join(tree, ".venv")
-    if os.path.isdir(link) and not os.path.islink(link):
-        module.fail_json(msg="build: the source tree has a directory .venv of its own; take it out of the source")
-    if os.path.islink(link):
-        os.unlink(link)
-    os.symlink(os.path.join(app.paths["venvs"], name), link)
-    app.write_record(params["release"], venv=name)
-    try:
+        link = os.path.join(tree, ".venv")
+        if os.path.isdir(link) and not os.path.islink(link):
+            raise ReleaseError("build: the source tree has a directory .venv of its own; take it out of the source")
+        if os.path.islink(link):
+            os.unlink(link)
+        os.symlink(os.path.join(app.paths["venvs"], name), link)
+        app.write_record(params["release"], venv=name)
         apply_fileset(json.loads(params["payload"]), [])
         run_commands(
             app, params["release"], params["commands"], step="build", timeout=params["timeout"], token=params["token"]
         )
-    except (FilesetError, ReleaseError) as error:
-        module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"share: {error}")
+    except ReleaseError as error:
+        module.fail_json(msg=str(error))
+    except FilesetError as error:
+        module.fail_json(msg=f"share: {error}")
+    except OSError as error:
+        module.fail_json(msg=f"build: {error}")
     module.exit_json(changed=True, venv=name, made=made, seconds=round(time.monotonic() - started, 2))
 
 

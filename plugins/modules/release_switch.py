@@ -98,19 +98,26 @@ def main() -> None:
             return 127, str(error)
         return code, (out + err).strip()
 
+    def ask(one: str) -> str:
+        try:
+            return complaint(app, one, through_web=True)
+        except OSError as error:
+            # not known to be healthy
+            return str(error) or repr(error)
+
     try:
         _release_lock.require(app, module.params["token"], "switch")
-    except ReleaseError as error:
-        module.fail_json(msg=str(error))
+    except (ReleaseError, OSError) as error:
+        module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"switch: {error}")
     former_workers = nginx_workers()
     try:
         files = [{"path": path, "content": module.params["content"], "mode": "0644"}]
         changes = apply_fileset(files, [], commands=_COMMANDS, run=run)
-    except FilesetError as error:
+    except (FilesetError, OSError) as error:
         # a failed reload may have been half of one: load what is there now, which is the former file
         run(_COMMANDS[1])
         module.fail_json(msg=f"switch: {error}")
-    why = complaint(app, release, through_web=True)
+    why = ask(release)
     if why:
         try:
             for change in changes:
@@ -121,7 +128,7 @@ def main() -> None:
                 f"Mend that, then run the same again."
             )
         run(_COMMANDS[1])
-        again = complaint(app, former, through_web=True) if former else ""
+        again = ask(former) if former else ""
         told = f"\nThe traffic is back with {former}." if former else ""
         module.fail_json(msg=f"verify: {why}{told}" + (f"\nThat does not answer either: {again}" if again else ""))
     module.exit_json(changed=True, former_workers=former_workers, seconds=round(time.monotonic() - started, 2))

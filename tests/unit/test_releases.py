@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.flaskhost.stack.plugins.module_utils import _releases, _supervisord, _tidy
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import app_groups, release_of
-from ansible_collections.flaskhost.stack.plugins.modules import release_end, release_status
+from ansible_collections.flaskhost.stack.plugins.modules import release_begin, release_end, release_status
 
 from tests.support.host import Host
 
@@ -375,6 +375,55 @@ def test_nginx_is_reloaded_when_its_files_are_right(
         with pytest.raises(_releases.ReleaseError, match=r"no release is stopped:\nbad$"):
             _tidy.serve_what_is_written()
     assert told.read_text().splitlines() == calls
+
+
+# errors of the system
+
+
+def test_failed_write_leaves_the_former_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deploy.lock"
+    _releases.write_json(str(path), {"a": 1})
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        _releases.write_json(str(path), {"a": 2})
+    assert os.listdir(tmp_path) == ["deploy.lock"]
+    assert _releases.read_json(str(path)) == {"a": 1}
+
+
+class Module:
+    """What an AnsibleModule does here."""
+
+    check_mode = False
+
+    def __init__(self, params: dict[str, object]) -> None:
+        self.params = params
+
+    def fail_json(self, **result: object) -> None:
+        raise SystemExit(f"failed: {result['msg']}")
+
+    def exit_json(self, **result: object) -> None:
+        raise SystemExit(f"live: {result['live']}")
+
+
+@pytest.mark.parametrize("step", ["tidy", "free_mb", "fsync", ""])
+def test_begin_leaves_no_lock_when_it_fails(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    releases(host, blog, "finished")
+    holder = {"token": "mine", "owner": "ann", "controller": "laptop"}
+    params = {"app": blog.app, "holder": holder, "wait": 0, "min_free_mb": 0, "break_token": ""}
+    monkeypatch.setattr(release_begin, "AnsibleModule", lambda **given: Module(params))
+
+    def broken(*given: object) -> None:
+        raise OSError("broken")
+
+    if step:
+        monkeypatch.setattr(os if step == "fsync" else release_begin, step, broken)
+    with pytest.raises(SystemExit, match=r"^failed: (lock|pre-flight): .*broken$" if step else rf"^live: {R[0]}$"):
+        release_begin.main()
+    assert os.path.exists(blog.paths["lock"]) == (not step)
 
 
 # the end of a run
