@@ -100,6 +100,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock, _supervisord
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._rollback import choose
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import tidy
 
 
@@ -175,12 +176,20 @@ def main() -> None:
             msg=f"pre-flight: only {free} MiB are free in {app.paths['root']}, {module.params['min_free_mb']} MiB are "
             "needed (release_min_free_mb). Make room, or lower keep_releases of the app."
         )
+    target = ""
+    if module.params["rollback"]:
+        try:
+            target = choose(app, module.params["target"], module.params["force"])
+        except (ReleaseError, OSError) as error:
+            give_back(app, holder["token"])
+            module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"rollback: {error}", live=live)
     module.exit_json(
         changed=bool(removed or broken),
         token=holder["token"],
         who=f"{holder['owner']}@{holder['controller']}",
         removed=removed,
         broken=broken,
+        target=target,
         **told,
     )
 

@@ -37,6 +37,12 @@ options:
     description: Seconds that one command may take.
     type: int
     default: 900
+  record_heads:
+    description:
+      - Once all commands have ended well, write the alembic heads of the release to C(database.json) of the app
+        (unless it has none) and to its RELEASE.json. They are read from the files, no code of the app runs for it.
+    type: bool
+    default: false
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: none, description: Belongs to a release that is not there in check mode.}
@@ -50,6 +56,7 @@ EXAMPLES = r"""
     token: "{{ begin.token }}"
     commands: [flask db upgrade]
     step: migrate
+    record_heads: true
 """
 
 RETURN = r"""
@@ -64,12 +71,24 @@ seconds:
   type: float
 """
 
+import datetime
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._commands import run_commands
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._migrations import heads
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, write_json
+from ansible_collections.flaskhost.stack.plugins.module_utils._rollback import database_file
+
+
+def record_heads(app: App, release: str) -> None:
+    """Note where the database is after the migrations of a release."""
+    found = heads(app.release_dir(release))
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if found:
+        write_json(database_file(app), {"heads": found, "release": release, "when": now})
+    app.write_record(release, migration_heads=found)
 
 
 def main() -> None:
@@ -82,6 +101,7 @@ def main() -> None:
             "commands": {"type": "list", "elements": "str", "required": True},
             "step": {"type": "str", "required": True},
             "timeout": {"type": "int", "default": 900},
+            "record_heads": {"type": "bool", "default": False},
         },
     )
     started = time.monotonic()
@@ -97,6 +117,8 @@ def main() -> None:
             timeout=params["timeout"],
             token=params["token"],
         )
+        if params["record_heads"]:
+            record_heads(app, params["release"])
     except (ReleaseError, OSError) as error:
         module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"{params['step']}: {error}")
     module.exit_json(changed=True, output=outputs, seconds=round(time.monotonic() - started, 2))
