@@ -25,7 +25,11 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_waits_until_they_are_gone(sleeper: subprocess.Popen[bytes]) -> None:
-    threading.Timer(0.3, lambda: (sleeper.kill(), sleeper.wait())).start()
+    def end() -> None:
+        sleeper.kill()
+        sleeper.wait()
+
+    threading.Timer(0.3, end).start()
     started = time.monotonic()
     assert outlive([sleeper.pid], 20, "sleep") == []
     assert 0.2 < time.monotonic() - started < 10

@@ -253,7 +253,7 @@ def test_lock_of_another_machine_is_not_broken(
     told: list[dict[str, Any]] = []
 
     class Task:
-        args = {"app": {}}
+        args: dict[str, Any] = {"app": {}}
 
     class Action(release_begin.ActionModule):
         def __init__(self) -> None:
@@ -263,7 +263,7 @@ def test_lock_of_another_machine_is_not_broken(
             told.append(arguments)
             return {"failed": "break_token" not in arguments, "holder": holder}
 
-    monkeypatch.setattr(release_begin.ActionBase, "run", lambda *given: {})
+    monkeypatch.setattr("ansible.plugins.action.ActionBase.run", lambda *given: {})
     result = Action().run(None, {})
     assert len(told) == calls
     assert result["failed"] == (calls == 1)
