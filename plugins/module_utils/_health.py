@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible_collections.flaskhost.stack.plugins.module_utils import _probe
@@ -22,8 +23,34 @@ def died(daemon: Supervisord, group: str) -> str:
         return str(error)
     if not infos:
         return f"supervisord runs no {group}"
-    dead = [info for info in infos if info["statename"] in ("BACKOFF", "FATAL", "EXITED")]
-    return "; ".join(f"{info['name']} {info['spawnerr'] or info['statename']}" for info in dead)
+    return in_words(dead(infos))
+
+
+def dead(infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of supervisord's processes that have died, whether or not it tries again."""
+    return [info for info in infos if info["statename"] in ("BACKOFF", "FATAL", "EXITED")]
+
+
+def in_words(infos: list[dict[str, Any]]) -> str:
+    """Processes and how they are."""
+    return "; ".join(f"{info['name']} {info['spawnerr'] or info['statename']}" for info in infos)
+
+
+def died_early(app: App, release: str, group: str, seconds: float) -> str:
+    """Watch a group that has just been started; in words which of its processes died, with the ends of their logs."""
+    daemon = Supervisord()
+    deadline = time.monotonic() + seconds
+    while True:
+        found = dead(daemon.processes(group))
+        if found:
+            break
+        if time.monotonic() >= deadline:
+            return ""
+        time.sleep(0.1)
+    secrets = read_json(app.environment_files(release)[0])
+    logs = [f"{app.paths['log']}/{info['name'].rpartition('+')[2]}.log" for info in found]
+    ends = [f"\nThe end of {log}:\n{log_end(log, secrets)}" for log in logs]
+    return in_words(found) + "".join(ends)
 
 
 def log_end(path: str, secrets: dict[str, Any]) -> str:

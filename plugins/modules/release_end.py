@@ -88,7 +88,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._drain import drain, outlive
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
+from ansible_collections.flaskhost.stack.plugins.module_utils._health import died_early
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
     Supervisord,
     SupervisordError,
@@ -100,14 +101,22 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import end_a
 
 # seconds; nothing new is queued once nginx has been reloaded, so this is for what came just before
 DRAIN_TIMEOUT = 10.0
+# seconds in which a worker that cannot start shows that
+WORKERS_WATCHED = 1.5
 
 
 def retire(app: App, release: str, former: str, workers: str, former_workers: list[int]) -> None:
-    """Start the workers of the live release, then end everything else of the app gracefully."""
+    """Start the workers of the live release, then end everything else of the app gracefully.
+
+    :raises ReleaseError: a worker died at once; the former release and its workers go on.
+    """
     if workers:
         group = f"{app.name}@{release}+workers"
         apply_fileset([{"path": group_file(group), "content": workers, "mode": "0600", "secret": True}], [])
         Supervisord().start(group)
+        why = died_early(app, release, group, WORKERS_WATCHED)
+        if why:
+            raise ReleaseError(f"retire: a worker process does not stay up: {why}")
     if former and former != release:
         # what nginx took before the reload still goes there: first to nginx's end, then into the socket
         outlive(former_workers, app.app["timeout"])
@@ -180,9 +189,9 @@ def main() -> None:
         elif result == "failed":
             pruned = discard(app, release, params["keep_candidate"])
             pruned += prune(app, app.live(), params["app"]["keep_releases"])
-    except (FilesetError, SupervisordError, OSError) as error:
+    except (FilesetError, ReleaseError, SupervisordError, OSError) as error:
         # the lock stays: the next run on this control node finds it, and tidies up first
-        module.fail_json(msg=f"finish: {error}")
+        module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"finish: {error}")
     if result != "unchanged":
         line = {"release": release, "result": result, "former": former, "who": params["who"], "when": now}
         history(app, {**line, "seconds": params["seconds"]})

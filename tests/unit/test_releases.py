@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskhost.stack.plugins.module_utils import _releases, _supervisord, _tidy
+from ansible_collections.flaskhost.stack.plugins.module_utils import _health, _releases, _supervisord, _tidy
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import app_groups, release_of
 from ansible_collections.flaskhost.stack.plugins.modules import release_begin, release_end, release_status
@@ -413,7 +413,7 @@ class Module:
 def test_begin_leaves_no_lock_when_it_fails(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     releases(host, blog, "finished")
     holder = {"token": "mine", "owner": "ann", "controller": "laptop"}
-    params = {"app": blog.app, "holder": holder, "wait": 0, "min_free_mb": 0, "break_token": ""}
+    params = {"app": blog.app, "holder": holder, "wait": 0, "min_free_mb": 0, "break_token": "", "rollback": False}
     monkeypatch.setattr(release_begin, "AnsibleModule", lambda **given: Module(params))
 
     def broken(*given: object) -> None:
@@ -443,6 +443,50 @@ def test_discard_of_a_rollback_keeps_the_release(host: Host, blog: App) -> None:
     assert release_end.discard(blog, R[0], True) == [f"blog@{R[0]}"]
     assert blog.releases() == R[:2]
     assert host.groups() == [f"blog2@{R[0]}", f"blog@{R[1]}"]
+
+
+@pytest.fixture
+def retired(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The state of each worker, which a test may change; the clock is quick."""
+    states = {"mail": "STARTING", "index": "RUNNING"}
+
+    class Daemon:
+        def start(self, group: str) -> bool:
+            return True
+
+        def processes(self, group: str) -> list[dict[str, str]]:
+            return [{"name": f"{group[:-8]}+{name}", "statename": states[name], "spawnerr": ""} for name in states]
+
+    monkeypatch.setattr(release_end, "Supervisord", Daemon)
+    monkeypatch.setattr(_health, "Supervisord", Daemon)
+    monkeypatch.setattr(release_end, "WORKERS_WATCHED", 0.15)
+    monkeypatch.setattr(release_end, "apply_fileset", lambda *given: [])
+    monkeypatch.setattr(release_end, "drain", lambda *given: None)
+    blog.app["timeout"] = 1
+    releases(host, blog, "finished", "building")
+    host.group(f"blog@{R[0]}")
+    return states
+
+
+def test_former_release_ends_once_the_workers_stay_up(host: Host, blog: App, retired: dict[str, str]) -> None:
+    release_end.retire(blog, R[1], R[0], "the group", [])
+    assert host.stopped == [f"blog@{R[0]}"]
+
+
+@pytest.mark.parametrize("state", ["BACKOFF", "FATAL", "EXITED"])
+def test_worker_that_dies_at_once_is_told_with_its_log(
+    host: Host, blog: App, retired: dict[str, str], state: str
+) -> None:
+    retired["mail"] = state
+    Path(blog.environment_files(R[1])[0]).write_text('{"API_KEY": "0123456789"}')
+    Path(blog.paths["log"], "mail.log").write_text("no module named 0123456789\n")
+    with pytest.raises(_releases.ReleaseError) as failed:
+        release_end.retire(blog, R[1], R[0], "the group", [])
+    assert str(failed.value) == (
+        f"retire: a worker process does not stay up: blog@{R[1]}+mail {state}\n"
+        f"The end of {blog.paths['log']}/mail.log:\nno module named ********"
+    )
+    assert host.stopped == [], "the former release goes on"
 
 
 def test_history_is_one_line_each(blog: App) -> None:
