@@ -37,6 +37,8 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
     children,
 )
 
+# what preflight hands over for a web host without the variable: an empty list would be an order to stop all its apps
+MISSING = "(missing)"
 EXAMPLE_APP = 'flask_apps: [{name: blog, source: {path: ../blog}, wsgi: "blog:create_app()"}]'
 FREE = ("env", "processes")  # mappings whose keys a person chooses
 _WORDS = {
@@ -87,6 +89,13 @@ def _names(host: str, addresses: Any) -> set[str]:
 
 
 def _apps_of(host: str, raw: Any, report: Report) -> list[App]:
+    if raw == MISSING:
+        report.add(
+            host,
+            "flask_apps: is not there, though the host is in group web. Is the name of the variable mistyped? "
+            "Write `flask_apps: []` where a host has no app; that also stops the apps it has now.",
+        )
+        return []
     if not isinstance(raw, list):
         hint = "Write `flask_apps: []` where a host has no app." if raw is None else f"Example: {EXAMPLE_APP}"
         report.add(host, f"flask_apps: must be a list, not {show(raw)}. {hint}")

@@ -630,3 +630,10 @@ def test_a_deploy_key_belongs_into_the_vault() -> None:
     assert "vault_flask_apps" in told[0]
     assert "secret-part" not in told[0]
     assert mistakes({"web": [app]}, {"web": {"blog": {"source": {"deploy_key": "~/.ssh/id"}}}})
+
+
+def test_a_web_host_without_the_variable_is_told_so_before_its_apps_are_stopped() -> None:
+    (told,) = mistakes({"web1": "(missing)"})
+    assert told.startswith("web1: flask_apps: is not there")
+    assert "mistyped" in told
+    assert mistakes({"web1": []}) == []
