@@ -31,6 +31,6 @@ sys.path[:0] = [str(_collections()), str(ROOT)]
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(_collections())
 
 # before anything of a collection is imported: templates call our filters by their full names
-from ansible.plugins.loader import init_plugin_loader  # noqa: E402
+from ansible.plugins.loader import init_plugin_loader  # noqa: E402 - the collection path has to be set before
 
 init_plugin_loader()

@@ -11,7 +11,7 @@ version_added: "0.1.0"
 description:
   - Takes the lock of the app. A lock whose run died on this control node, or that was not touched for three hours, is taken over.
   - Removes what a run that died left behind, never the live release.
-  - Checks free disk space and memory before anything else is done.
+  - Checks free disk space before anything else is done.
   - For a rollback, chooses the release to go to, and refuses one that was never finished, or whose code does not know the
     migrations that the database is at.
 options:

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from guestbook import config, create_app  # noqa: E402
+from guestbook import config, create_app  # noqa: E402 - the path above is what makes it importable
 
 MakeApp = Callable[..., Flask]
 
