@@ -21,7 +21,7 @@ def run_commands(app: App, release: str, commands: list[str], *, step: str, time
     secrets = read_json(app.environment_files(release)[0])
     outputs = []
     for command in commands:
-        _release_lock.require(app, token, step)
+        _release_lock.enter(app, token, step)
         words = [LAUNCH, tree, "/bin/sh", "-c", command]
         code, output = run_as(app.user, words, cwd=app.paths["root"], timeout=timeout)
         shown = tail(hide(output, secrets))

@@ -10,7 +10,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, read_json, write_json
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import (
+    App,
+    ReleaseError,
+    read_json,
+    utc_now,
+    write_json,
+)
 
 # A lock that nothing has touched for this long is anybody's. Each step touches it when it begins, and before each command
 # of the app. That is far longer than one of them usually takes, but nothing bounds it: a larger release_build_timeout may
@@ -72,24 +78,32 @@ def release(path: str, token: str) -> bool:
     return True
 
 
-def still_mine(path: str, token: str) -> bool:
-    """Whether the lock is mine, and if so show that I am alive."""
+def still_mine(path: str, token: str, step: str = "") -> bool:
+    """Whether the lock is mine, and if so show that I am alive.
+
+    :param step: what is begun now, for whoever finds the lock held.
+    """
     if not os.path.exists(path):
         return False
     with _alone(path):
-        if read_json(path).get("token") != token:
+        holder = read_json(path)
+        if holder.get("token") != token:
             return False
-        os.utime(path)
+        if step:
+            # half a lock after a power cut counts as none
+            write_json(path, {**holder, "step": step, "at": utc_now()}, durable=False)
+        else:
+            os.utime(path)
     return True
 
 
-def require(app: App, token: str, step: str) -> None:
-    """Go on only while the lock of the app is mine.
+def enter(app: App, token: str, step: str) -> None:
+    """Begin a step, or go on with it, only while the lock of the app is mine.
 
-    :param step: name of the step, for the error.
+    :param step: name of the step, for the error and for whoever finds the lock held.
     :raises ReleaseError: another run has the lock, or nobody.
     """
-    if not still_mine(app.paths["lock"], token):
+    if not still_mine(app.paths["lock"], token, step):
         raise ReleaseError(f"{step}: the lock of {app.name} was taken over by another run")
 
 
@@ -98,4 +112,5 @@ def in_words(holder: dict[str, Any]) -> str:
     return (
         f"{holder.get('owner', 'somebody')} on {holder.get('controller', 'an unknown machine')} "
         f"(process {holder.get('pid', '?')}) since {holder.get('since', 'an unknown time')}: {holder.get('purpose', '?')}"
+        + (f", at step {holder['step']} since {holder.get('at', '?')}" if holder.get("step") else "")
     )

@@ -85,6 +85,10 @@ releases:
   returned: success
   type: list
   elements: dict
+seconds:
+  description: How long each step took on the host, by its name.
+  returned: always
+  type: dict
 removed:
   description: What was left by runs that died, and is gone now.
   returned: success
@@ -98,15 +102,25 @@ import shutil
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock, _supervisord
+from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._rollback import choose
+from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import SupervisordError
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import tidy
 
 
-def free_mb(path: str) -> int:
-    """Free space in MiB where ``path`` is."""
-    return shutil.disk_usage(path).free // 2**20
+def require_space(app: App, needed: int) -> None:
+    """Refuse to begin what will not fit.
+
+    :param needed: MiB that must be free where the app is.
+    """
+    free = shutil.disk_usage(app.paths["root"]).free // 2**20
+    if free < needed:
+        raise ReleaseError(
+            f"pre-flight: only {free} MiB are free in {app.paths['root']}, {needed} MiB are needed "
+            "(release_min_free_mb). Make room, or lower keep_releases of the app."
+        )
 
 
 def give_back(app: App, token: str) -> None:
@@ -157,32 +171,25 @@ def main() -> None:
         except OSError as error:
             give_back(app, holder["token"])
             module.fail_json(msg=f"lock: {app.paths['lock']} cannot be written: {error}")
+    steps = Steps(app, holder["token"])
     try:
-        removed = tidy(app, module.check_mode)
-        free = free_mb(app.paths["root"])
-        live = app.live()
-        told = {
-            "live": live,
-            "previous": app.previous(live) if live else "",
-            "record": app.record(live) if live else {},
-            "releases": [app.record(release) for release in app.releases() if app.finished(release)],
-        }
-    except (_supervisord.SupervisordError, ReleaseError, OSError) as error:
+        with contextlib.nullcontext() if module.check_mode else steps.step("lock"):
+            pass
+        with contextlib.nullcontext() if module.check_mode else steps.step("pre-flight"):
+            removed = tidy(app, module.check_mode)
+            require_space(app, module.params["min_free_mb"])
+            live = app.live()
+            told = {
+                "live": live,
+                "previous": app.previous(live) if live else "",
+                "record": app.record(live) if live else {},
+                "releases": [app.record(release) for release in app.releases() if app.finished(release)],
+            }
+        target = choose(app, module.params["target"], module.params["force"]) if module.params["rollback"] else ""
+    except (ReleaseError, SupervisordError, OSError) as error:
         give_back(app, holder["token"])
-        module.fail_json(msg=f"pre-flight: {error}")
-    if free < module.params["min_free_mb"]:
-        give_back(app, holder["token"])
-        module.fail_json(
-            msg=f"pre-flight: only {free} MiB are free in {app.paths['root']}, {module.params['min_free_mb']} MiB are "
-            "needed (release_min_free_mb). Make room, or lower keep_releases of the app."
-        )
-    target = ""
-    if module.params["rollback"]:
-        try:
-            target = choose(app, module.params["target"], module.params["force"])
-        except (ReleaseError, OSError) as error:
-            give_back(app, holder["token"])
-            module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"rollback: {error}", live=live)
+        message = str(error) if isinstance(error, ReleaseError) else f"pre-flight: {error}"
+        module.fail_json(msg=message, live=app.live(), seconds=steps.seconds)
     module.exit_json(
         changed=bool(removed or broken),
         token=holder["token"],
@@ -190,6 +197,7 @@ def main() -> None:
         removed=removed,
         broken=broken,
         target=target,
+        seconds=steps.seconds,
         **told,
     )
 

@@ -72,22 +72,23 @@ made:
   returned: success
   type: bool
 seconds:
-  description: How long it took on the host.
-  returned: success
-  type: float
+  description: How long each step took on the host, by its name.
+  returned: always
+  type: dict
 """
 
 import json
 import os
 import platform
 import subprocess
-import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock, _venv
+from ansible_collections.flaskhost.stack.plugins.module_utils import _venv
 from ansible_collections.flaskhost.stack.plugins.module_utils._commands import run_commands
-from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 
 
 def version_of(python: str) -> str:
@@ -97,6 +98,35 @@ def version_of(python: str) -> str:
         return subprocess.run([python, "-c", shown], capture_output=True, check=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
         raise ReleaseError(f"build: the interpreter {python} does not run: {error}") from error
+
+
+def environment(app: App, release: str, params: dict[str, Any]) -> tuple[str, bool]:
+    """Make the virtual environment of a release unless it is there: its name, and whether it had to be made."""
+    wanted, python, tree = app.app["python"], params["python"], app.release_dir(release)
+    requirements = _venv.find(tree, wanted["requirements"], wanted["packages"])
+    version = version_of(python) if python != "/usr/bin/python3" else platform.python_version()
+    name = _venv.key(tree, requirements, wanted["packages"], version, str(app.record(release).get("commit")))
+    made = _venv.build(
+        app,
+        tree,
+        requirements,
+        name,
+        python=python,
+        packages=wanted["packages"],
+        environment=params["environment"],
+        timeout=params["timeout"],
+    )
+    return name, made
+
+
+def link(app: App, release: str, name: str) -> None:
+    """Let ``.venv`` of a release name its environment."""
+    path = os.path.join(app.release_dir(release), ".venv")
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise ReleaseError("build: the source tree has a directory .venv of its own; take it out of the source")
+    if os.path.islink(path):
+        os.unlink(path)
+    os.symlink(os.path.join(app.paths["venvs"], name), path)
 
 
 def main() -> None:
@@ -114,45 +144,21 @@ def main() -> None:
             "payload": {"type": "str", "default": "[]", "no_log": True},
         },
     )
-    started = time.monotonic()
     params = module.params
-    app = App(params["app"])
-    wanted = params["app"]["python"]
-    tree = app.release_dir(params["release"])
-    record = app.record(params["release"])
+    app, release = App(params["app"]), params["release"]
+    steps = Steps(app, params["token"])
     try:
-        _release_lock.require(app, params["token"], "build")
-        requirements = _venv.find(tree, wanted["requirements"], wanted["packages"])
-        version = version_of(params["python"]) if params["python"] != "/usr/bin/python3" else platform.python_version()
-        name = _venv.key(tree, requirements, wanted["packages"], version, str(record.get("commit")))
-        made = _venv.build(
-            app,
-            tree,
-            requirements,
-            name,
-            python=params["python"],
-            packages=wanted["packages"],
-            environment=params["environment"],
-            timeout=params["timeout"],
-        )
-        link = os.path.join(tree, ".venv")
-        if os.path.isdir(link) and not os.path.islink(link):
-            raise ReleaseError("build: the source tree has a directory .venv of its own; take it out of the source")
-        if os.path.islink(link):
-            os.unlink(link)
-        os.symlink(os.path.join(app.paths["venvs"], name), link)
-        app.write_record(params["release"], venv=name)
-        apply_fileset(json.loads(params["payload"]), [])
-        run_commands(
-            app, params["release"], params["commands"], step="build", timeout=params["timeout"], token=params["token"]
-        )
+        with steps.step("build"):
+            name, made = environment(app, release, params)
+            link(app, release, name)
+            app.write_record(release, venv=name)
+            apply_fileset(json.loads(params["payload"]), [])
+            run_commands(
+                app, release, params["commands"], step="build", timeout=params["timeout"], token=params["token"]
+            )
     except ReleaseError as error:
-        module.fail_json(msg=str(error))
-    except FilesetError as error:
-        module.fail_json(msg=f"share: {error}")
-    except OSError as error:
-        module.fail_json(msg=f"build: {error}")
-    module.exit_json(changed=True, venv=name, made=made, seconds=round(time.monotonic() - started, 2))
+        module.fail_json(msg=str(error), seconds=steps.seconds)
+    module.exit_json(changed=True, venv=name, made=made, seconds=steps.seconds)
 
 
 if __name__ == "__main__":

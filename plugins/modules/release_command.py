@@ -66,28 +66,24 @@ output:
   type: list
   elements: str
 seconds:
-  description: How long it took on the host.
-  returned: success
-  type: float
+  description: How long each step took on the host, by its name.
+  returned: always
+  type: dict
 """
 
-import datetime
-import time
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._commands import run_commands
 from ansible_collections.flaskhost.stack.plugins.module_utils._migrations import heads
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, write_json
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, utc_now, write_json
 from ansible_collections.flaskhost.stack.plugins.module_utils._rollback import database_file
+from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 
 
 def record_heads(app: App, release: str) -> None:
     """Note where the database is after the migrations of a release."""
     found = heads(app.release_dir(release))
-    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     if found:
-        write_json(database_file(app), {"heads": found, "release": release, "when": now})
+        write_json(database_file(app), {"heads": found, "release": release, "when": utc_now()})
     app.write_record(release, migration_heads=found)
 
 
@@ -104,24 +100,19 @@ def main() -> None:
             "record_heads": {"type": "bool", "default": False},
         },
     )
-    started = time.monotonic()
     params = module.params
+    app, release, step = App(params["app"]), params["release"], params["step"]
+    steps = Steps(app, params["token"])
     try:
-        app = App(params["app"])
-        _release_lock.require(app, params["token"], params["step"])
-        outputs = run_commands(
-            app,
-            params["release"],
-            params["commands"],
-            step=params["step"],
-            timeout=params["timeout"],
-            token=params["token"],
-        )
-        if params["record_heads"]:
-            record_heads(app, params["release"])
-    except (ReleaseError, OSError) as error:
-        module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"{params['step']}: {error}")
-    module.exit_json(changed=True, output=outputs, seconds=round(time.monotonic() - started, 2))
+        with steps.step(step):
+            outputs = run_commands(
+                app, release, params["commands"], step=step, timeout=params["timeout"], token=params["token"]
+            )
+            if params["record_heads"]:
+                record_heads(app, release)
+    except ReleaseError as error:
+        module.fail_json(msg=str(error), seconds=steps.seconds)
+    module.exit_json(changed=True, output=outputs, seconds=steps.seconds)
 
 
 if __name__ == "__main__":

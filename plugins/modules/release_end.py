@@ -37,13 +37,13 @@ options:
     default: ""
   former_workers:
     description:
-      - Process ids of nginx's workers from before the switch, as M(flaskhost.stack.release_switch) returned them.
+      - Process ids of nginx's workers from before the switch, as M(flaskhost.stack.release_serve) returned them.
       - The former release ends when they are gone, or after the C(timeout) of the app.
     type: list
     elements: int
     default: []
   seconds:
-    description: Duration of each step.
+    description: How long each step took so far, by its name.
     type: dict
     default: {}
   who:
@@ -77,19 +77,22 @@ pruned:
   returned: success
   type: list
   elements: str
+seconds:
+  description: How long each step took on the host, by its name; those that were given, and those of this call.
+  returned: success
+  type: dict
 """
 
-import datetime
 import json
 import os
-import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._drain import drain, outlive
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import died_early
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, utc_now
+from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
     Supervisord,
     SupervisordError,
@@ -122,6 +125,17 @@ def retire(app: App, release: str, former: str, workers: str, former_workers: li
         outlive(former_workers, app.app["timeout"])
         drain([app.socket(former)], DRAIN_TIMEOUT)
     end_all_but(app, release)
+
+
+def finish(app: App, release: str, former: str, result: str, seconds: dict[str, float], now: str) -> None:
+    """Write into the records how it went."""
+    # where a rollback of this release goes; going back to a release does not change where that came from
+    # and the steps of its own deploy stay told; those of the rollback are in the history
+    changes = {"former": former, "finished": now, "seconds": seconds} if result == "finished" else {}
+    app.write_record(release, state="finished", **changes)
+    # only what was left for an older one is bad; a named newer one is a way forward
+    if result == "rolled_back" and former > release:
+        app.write_record(former, state="rolled_back")
 
 
 def discard(app: App, release: str, keep_directory: bool) -> list[str]:
@@ -172,31 +186,28 @@ def main() -> None:
             module.exit_json(changed=False, pruned=[])
         module.fail_json(msg=f"finish: the lock of {app.name} was taken over by another run")
     pruned: list[str] = []
-    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = utc_now()
+    steps = Steps(app, params["token"])
     try:
         if result in ("finished", "rolled_back"):
-            started = time.monotonic()
-            retire(app, release, former, params["payload"], params["former_workers"])
-            params["seconds"]["retire"] = round(time.monotonic() - started, 2)
-            # where a rollback of this release goes; going back to a release does not change where that came from
-            # and the steps of its own deploy stay told; those of the rollback are in the history
-            changes = {"former": former, "finished": now, "seconds": params["seconds"]} if result == "finished" else {}
-            app.write_record(release, state="finished", **changes)
-            # only what was left for an older one is bad; a named newer one is a way forward
-            if result == "rolled_back" and former > release:
-                app.write_record(former, state="rolled_back")
-            pruned = prune(app, release, params["app"]["keep_releases"])
+            with steps.step("retire"):
+                retire(app, release, former, params["payload"], params["former_workers"])
+            with steps.step("finish"):
+                finish(app, release, former, result, {**params["seconds"], **steps.seconds}, now)
+            with steps.step("prune"):
+                pruned = prune(app, release, params["app"]["keep_releases"])
         elif result == "failed":
             pruned = discard(app, release, params["keep_candidate"])
             pruned += prune(app, app.live(), params["app"]["keep_releases"])
     except (FilesetError, ReleaseError, SupervisordError, OSError) as error:
         # the lock stays: the next run on this control node finds it, and tidies up first
         module.fail_json(msg=str(error) if isinstance(error, ReleaseError) else f"finish: {error}")
+    seconds = {**params["seconds"], **steps.seconds}
     if result != "unchanged":
         line = {"release": release, "result": result, "former": former, "who": params["who"], "when": now}
-        history(app, {**line, "seconds": params["seconds"]})
+        history(app, {**line, "seconds": seconds})
     _release_lock.release(app.paths["lock"], params["token"])
-    module.exit_json(changed=result != "unchanged", pruned=pruned)
+    module.exit_json(changed=result != "unchanged", pruned=pruned, seconds=seconds)
 
 
 if __name__ == "__main__":

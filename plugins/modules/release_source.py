@@ -76,23 +76,24 @@ new:
   returned: success
   type: bool
 seconds:
-  description: How long it took on the host.
-  returned: success
-  type: float
+  description: How long each step took on the host, by its name.
+  returned: always
+  type: dict
 """
 
 import base64
-import datetime
+import contextlib
 import io
 import os
 import pwd
 import tarfile
-import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils import _git, _release_lock
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UNFINISHED, App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils import _git
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UNFINISHED, App, ReleaseError, utc_now
 from ansible_collections.flaskhost.stack.plugins.module_utils._run import run_as, tail
+from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
     Supervisord,
     SupervisordError,
@@ -139,15 +140,68 @@ def make_way(app: App, target: str) -> None:
     command = ["/bin/sh", "-c", script, "make-way", target, app.paths["shared"], str(len(files)), *files, *dirs]
     code, output = run_as(app.user, command, cwd=target, timeout=600)
     if code:
-        raise ReleaseError(f"fetch: making way for {', '.join(files + dirs)} ended with {code}:\n{tail(output)}")
+        raise ReleaseError(f"share: making way for {', '.join(files + dirs)} ended with {code}:\n{tail(output)}")
 
 
-def archive_of(params: dict[str, object]) -> bytes:
+def archive_of(params: dict[str, Any]) -> bytes:
     """The archive that the control node sent, inside of the call or as a file."""
     if params["archive_file"]:
         with open(str(params["archive_file"]), "rb") as stream:
             return stream.read()
     return base64.b64decode(str(params["archive"] or ""))
+
+
+def commit_of(app: App, live: str, params: dict[str, Any], check: bool) -> str:
+    """The commit to release; empty when it is not known in check mode."""
+    source = app.app["source"]
+    if params["reuse_commit"] and live:
+        return str(app.record(live)["commit"])
+    if source["kind"] == "path":
+        return str(params["commit"])
+    if check and not os.path.isdir(app.paths["repo"]):
+        return ""
+    version = params["version"] or source.get("version") or ""
+    return _git.resolve(app, version, params["deploy_key"] or "", fetch=not check)
+
+
+def is_live(app: App, live: str, commit: str, config: str) -> bool:
+    """Whether there is nothing to do: this commit serves already, with this configuration."""
+    before = app.record(live) if live else {}
+    if not live or before.get("commit") != commit or before.get("config") != config:
+        return False
+    # a live release that was never finished is made anew: nobody knows how far its deploy came. Nor does the code of an
+    # app count that came back to the inventory, or that has died: it is started as any other
+    return app.finished(live) and app.served() == live and runs(f"{app.name}@{live}")
+
+
+def fill(app: App, live: str, release: str, commit: str, params: dict[str, Any]) -> None:
+    """Put the code into the directory of a new release."""
+    source, target = app.app["source"], app.release_dir(release)
+    with open(os.path.join(target, UNFINISHED), "w", encoding="utf-8"):
+        pass
+    # the web server, whose group the directory of the sockets has, may read a release; other apps may not
+    os.chown(target, pwd.getpwnam(app.user).pw_uid, os.stat(app.paths["run"]).st_gid)
+    if source["kind"] == "path" and params["reuse_commit"] and live:
+        _copy(app, live, target)
+    elif source["kind"] == "path":
+        unpack(app, archive_of(params), target)
+    else:
+        _git.export(app, commit, source.get("subdir") or "", target)
+
+
+def record(app: App, commit: str, params: dict[str, Any]) -> dict[str, Any]:
+    """RELEASE.json of a release that begins."""
+    configured = app.app["source"].get("version") or ""
+    return {
+        "app": app.name,
+        "commit": commit,
+        "version": params["version"] or configured,
+        "config": params["config"],
+        "configured": configured,
+        "who": params["who"],
+        "when": utc_now(),
+        "state": "building",
+    }
 
 
 def main() -> None:
@@ -170,63 +224,30 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    started = time.monotonic()
     app = App(params["app"])
-    source = params["app"]["source"]
-    version = params["version"] or source.get("version") or ""
+    steps = Steps(app, params["token"])
     live = app.live() if os.path.isdir(app.paths["root"]) else ""
-    before = app.record(live) if live else {}
     made = ""
     try:
-        if params["reuse_commit"] and live:
-            commit = str(before["commit"])
-        elif source["kind"] == "path":
-            commit = params["commit"]
-        elif module.check_mode and not os.path.isdir(app.paths["repo"]):
-            module.exit_json(changed=True, new=True, release="", commit="", seconds=0.0)
-        else:
-            commit = _git.resolve(app, version, params["deploy_key"] or "", fetch=not module.check_mode)
-        # a live release that was never finished is made anew: nobody knows how far its deploy came
-        same = before.get("commit") == commit and before.get("config") == params["config"]
-        # nor does the code of an app count that came back to the inventory, or that has died: it is started as any other
-        if live and same and app.finished(live) and app.served() == live and runs(f"{app.name}@{live}"):
-            module.exit_json(changed=False, new=False, release=live, commit=commit, seconds=_since(started))
-        release = f"{params['stamp']}-{commit[:7]}"
-        if module.check_mode:
-            module.exit_json(changed=True, new=True, release=release, commit=commit, seconds=_since(started))
-        if not _release_lock.still_mine(app.paths["lock"], params["token"]):
-            raise ReleaseError(f"fetch: the lock of {app.name} was taken over by another run")
-        target = app.release_dir(release)
-        os.mkdir(target, 0o750)
-        made = release
-        with open(os.path.join(target, UNFINISHED), "w", encoding="utf-8"):
-            pass
-        # the web server, whose group the directory of the sockets has, may read a release; other apps may not
-        os.chown(target, pwd.getpwnam(app.user).pw_uid, os.stat(app.paths["run"]).st_gid)
-        if source["kind"] == "path" and params["reuse_commit"] and live:
-            _copy(app, live, target)
-        elif source["kind"] == "path":
-            unpack(app, archive_of(params), target)
-        else:
-            _git.export(app, commit, source.get("subdir") or "", target)
-        make_way(app, target)
-        app.write_record(
-            release,
-            app=app.name,
-            commit=commit,
-            version=version,
-            config=params["config"],
-            configured=source.get("version") or "",
-            who=params["who"],
-            when=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            state="building",
-        )
+        with contextlib.nullcontext() if module.check_mode else steps.step("fetch"):
+            commit = commit_of(app, live, params, module.check_mode)
+            if is_live(app, live, commit, params["config"]):
+                module.exit_json(changed=False, new=False, release=live, commit=commit, seconds=steps.seconds)
+            release = f"{params['stamp']}-{commit[:7]}" if commit else ""
+            if module.check_mode:
+                module.exit_json(changed=True, new=True, release=release, commit=commit, seconds={})
+            os.mkdir(app.release_dir(release), 0o750)
+            made = release
+            fill(app, live, release, commit, params)
+        with steps.step("share"):
+            make_way(app, app.release_dir(release))
+        app.write_record(release, **record(app, commit, params))
     except (ReleaseError, OSError) as error:
         if made:
             app.remove(made)
         message = str(error) if isinstance(error, ReleaseError) else f"fetch: {error}"
-        module.fail_json(msg=message)
-    module.exit_json(changed=True, new=True, release=release, commit=commit, seconds=_since(started))
+        module.fail_json(msg=message, seconds=steps.seconds)
+    module.exit_json(changed=True, new=True, release=release, commit=commit, seconds=steps.seconds)
 
 
 def _copy(app: App, live: str, target: str) -> None:
@@ -237,10 +258,6 @@ def _copy(app: App, live: str, target: str) -> None:
     code, output = run_as(app.user, command, cwd=app.paths["releases"], timeout=600)
     if code:
         raise ReleaseError(f"fetch: copying {live} ended with {code}:\n{tail(output)}")
-
-
-def _since(started: float) -> float:
-    return round(time.monotonic() - started, 2)
 
 
 if __name__ == "__main__":

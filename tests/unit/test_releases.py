@@ -409,7 +409,7 @@ class Module:
         raise SystemExit(f"live: {result['live']}")
 
 
-@pytest.mark.parametrize("step", ["tidy", "free_mb", "fsync", ""])
+@pytest.mark.parametrize("step", ["tidy", "require_space", "fsync", ""])
 def test_begin_leaves_no_lock_when_it_fails(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     releases(host, blog, "finished")
     holder = {"token": "mine", "owner": "ann", "controller": "laptop"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.flaskhost.stack.plugins.action import fileset as fileset_action
-from ansible_collections.flaskhost.stack.plugins.action import release_boot as boot_action
+from ansible_collections.flaskhost.stack.plugins.action import release_serve as serve_action
 
 from tests.support.render import action, trusted
 
@@ -174,16 +174,19 @@ def test_purge_with_a_typing_mistake_deletes_nothing(role: Path, purge: Any) -> 
         sent(role, purge=[purge])
 
 
-def test_what_release_boot_sends(role: Path) -> None:
-    class Boot(boot_action.ActionModule):
+def test_what_release_serve_sends(role: Path) -> None:
+    class Serve(serve_action.ActionModule):
         _execute_module = Sent._execute_module
 
     files = [{"path": "/srv/a/x", "template": "top.conf", "mode": "0600"}]
-    arguments = {"app": {"name": "a"}, "release": "1", "token": "t", "template": "etc/site.conf", "files": files}
-    result = action(role, kind=Boot, arguments=arguments).run(None, {"name": "mine"})
+    write(role / "templates/upstream", "{{ upstream_live }} {{ upstream_previous }}")
+    own = {"app": {"name": "a"}, "release": "2", "token": "t", "former": "1"}
+    arguments = {**own, "program": "etc/site.conf", "upstream": "upstream", "files": files}
+    result = action(role, kind=Serve, arguments=arguments).run(None, {"name": "mine"})
     call = result["sent"]
     made = json.loads(call.pop("payload"))
-    assert made["group"].splitlines()[1] == "own mine"
+    assert made["program"].splitlines()[1] == "own mine"
+    assert made["upstream"] == "2 1"
     assert [one["path"] for one in made["files"]] == ["/srv/a/x"]
-    assert call == {"app": {"name": "a"}, "release": "1", "token": "t"}
+    assert call == own
     assert "invocation" not in result

@@ -204,7 +204,7 @@ def test_secret_cut_by_the_end_of_an_output_stays_hidden(host: Host, monkeypatch
     app = host.app()
     Path(app.environment_files("r1")[0]).write_text(json.dumps({"KEY": KEY}))
     monkeypatch.setattr(_commands, "run_as", lambda *given, **more: (1, f"output\n{KEY}\nend"))
-    monkeypatch.setattr(_release_lock, "require", lambda *given: None)
+    monkeypatch.setattr(_release_lock, "enter", lambda *given: None)
     with pytest.raises(ReleaseError) as failed:
         _commands.run_commands(app, "r1", ["x"], step="build", timeout=1, token="")
     assert str(failed.value) == "build: `x` ended with 1:\noutput\n********\nend"

@@ -1,0 +1,194 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start a release, prove that it is healthy, give it the traffic, and prove that it serves."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_serve
+short_description: Starts a release beside the live one, and gives it the traffic once it is healthy
+version_added: "0.1.0"
+description:
+  - Writes the release's supervisor group, starts just that, and asks the health path over the release's own socket until
+    three answers in a row have the expected status and name this release, or the time is over, or the process has died.
+  - Then rewrites the upstream file of the app, has nginx check and gracefully reload it, and asks through nginx, as a visitor
+    would, until three answers in a row come from this release.
+  - A release that is not healthy is stopped again, and its group removed. One that does not serve loses the traffic again; the
+    former upstream file is put back and loaded.
+  - All in one call on the host, so that a lost connection to the control node cannot leave it half done.
+options:
+  app:
+    description: The resolved app.
+    type: dict
+    required: true
+  release:
+    description: Id of the release.
+    type: str
+    required: true
+  token:
+    description: The lock, as C(release_begin) returned it; a run that has lost it does nothing.
+    type: str
+    required: true
+  former:
+    description: Id of the release that has the traffic now; empty when there is none.
+    type: str
+    default: ""
+  program:
+    description: Template of the group's file below the role's templates.
+    type: str
+    required: true
+  upstream:
+    description: Template of the upstream file below the role's templates.
+    type: str
+    required: true
+  files:
+    description: Files that the release needs before it starts, as in M(flaskhost.stack.fileset).
+    type: list
+    elements: dict
+    default: []
+author: ["The flaskhost founders (@flaskhost)"]
+attributes:
+  check_mode: {support: none, description: Belongs to a release that is not there in check mode.}
+"""
+
+EXAMPLES = r"""
+- name: Serve
+  flaskhost.stack.release_serve:
+    app: "{{ app }}"
+    release: "{{ source.release }}"
+    token: "{{ begin.token }}"
+    former: "{{ begin.live }}"
+    program: etc/supervisor/conf.d/web.conf.j2
+    upstream: etc/nginx/flaskhost/upstreams/app.conf.j2
+"""
+
+RETURN = r"""
+former_workers:
+  description: Process ids of nginx's workers from before the reload; they may still hold requests for the former release.
+  returned: success
+  type: list
+  elements: int
+seconds:
+  description: How long each step took on the host, by its name.
+  returned: always
+  type: dict
+"""
+
+import json
+import os
+import subprocess
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import nginx_workers
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import (
+    Change,
+    FilesetError,
+    apply_fileset,
+    put,
+)
+from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, group_file
+from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import stop_groups
+
+_TEST, _RELOAD = "nginx -t", "nginx -s reload"
+
+
+def run(command: str) -> tuple[int, str]:
+    """Exit code and output of a command; 127 when it cannot be run."""
+    try:
+        done = subprocess.run(command.split(), capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        # a command that is not there must not end the module before the file is back
+        return 127, str(error)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def boot(app: App, release: str, payload: dict[str, Any], steps: Steps) -> None:
+    """Start a release and ask it over its own socket.
+
+    :raises ReleaseError: it does not start or is not healthy; then nothing of it runs any more.
+    """
+    group = f"{app.name}@{release}"
+    own = {"path": group_file(group), "content": payload["program"], "mode": "0600", "secret": True}
+    with steps.step("boot"):
+        apply_fileset([*payload["files"], own], [])
+        Supervisord().start(group)
+    with steps.step("probe"):
+        why = complaint(app, release, through_web=False)
+        if why:
+            stop_groups([group])
+            raise ReleaseError(f"probe: {why}")
+
+
+def switch(app: App, release: str, upstream: str, former: str, steps: Steps) -> None:
+    """Give the traffic to a release, and ask for it as a visitor.
+
+    :raises ReleaseError: it does not serve; the former file is there again, and what it says is loaded.
+    """
+    with steps.step("switch"):
+        files = [{"path": os.path.join(UPSTREAMS, f"{app.name}.conf"), "content": upstream, "mode": "0644"}]
+        try:
+            changes = apply_fileset(files, [], commands=[_TEST, _RELOAD], run=run)
+        except (FilesetError, OSError):
+            # a failed reload may have been half of one: load what is there now, which is the former file
+            run(_RELOAD)
+            raise
+    try:
+        with steps.step("verify"):
+            why = complaint(app, release, through_web=True)
+    except (ReleaseError, OSError) as error:
+        # not known to be healthy
+        why = str(error) or repr(error)
+    if why:
+        raise ReleaseError(f"verify: {why.removeprefix('verify: ')}{_go_back(app, release, former, changes)}")
+
+
+def _go_back(app: App, release: str, former: str, changes: list[Change]) -> str:
+    """Put the former upstream file back and load it; in words, how that went."""
+    try:
+        for change in changes:
+            put(change.path, change.before)
+    except (FilesetError, OSError) as error:
+        return (
+            f"\nThe former file could not be put back ({error}), so the traffic stays with {release}. "
+            "Mend that, then run the same again."
+        )
+    run(_RELOAD)
+    if not former:
+        return ""
+    try:
+        again = complaint(app, former, through_web=True)
+    except OSError as error:
+        again = str(error) or repr(error)
+    return f"\nThe traffic is back with {former}." + (f"\nThat does not answer either: {again}" if again else "")
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "app": {"type": "dict", "required": True},
+            "release": {"type": "str", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
+            "former": {"type": "str", "default": ""},
+            # rendered by the action plugin: files, program, upstream
+            "payload": {"type": "str", "required": True, "no_log": True},
+        },
+    )
+    app, release, former = App(module.params["app"]), module.params["release"], module.params["former"]
+    payload = json.loads(module.params["payload"])
+    steps = Steps(app, module.params["token"])
+    try:
+        boot(app, release, payload, steps)
+        former_workers = nginx_workers()
+        switch(app, release, payload["upstream"], former, steps)
+    except ReleaseError as error:
+        module.fail_json(msg=str(error), seconds=steps.seconds)
+    module.exit_json(changed=True, former_workers=former_workers, seconds=steps.seconds)
+
+
+if __name__ == "__main__":
+    main()
