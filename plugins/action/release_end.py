@@ -21,6 +21,7 @@ class ActionModule(RenderingAction):
             "former_workers",
             "seconds",
             "who",
+            "failure",
             "template",
             "keep_candidate",
         ]

@@ -28,7 +28,7 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def write_json(path: str, value: Any, mode: int = 0o644, *, durable: bool = True) -> None:
+def write_text(path: str, text: str, mode: int = 0o644, *, durable: bool = True) -> None:
     """Write by rename, so that a reader never meets half a file.
 
     :param durable: nor does one after a power cut; costs some milliseconds, on an SD card many.
@@ -36,8 +36,7 @@ def write_json(path: str, value: Any, mode: int = 0o644, *, durable: bool = True
     handle, temporary = tempfile.mkstemp(prefix=".new-", dir=os.path.dirname(path))
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(value, stream, indent=1, sort_keys=True)
-            stream.write("\n")
+            stream.write(text)
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
@@ -47,6 +46,11 @@ def write_json(path: str, value: Any, mode: int = 0o644, *, durable: bool = True
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def write_json(path: str, value: Any, mode: int = 0o644, *, durable: bool = True) -> None:
+    """Write a value as JSON, as ``write_text`` writes a text."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n", mode, durable=durable)
 
 
 def read_json(path: str) -> dict[str, Any]:
@@ -120,7 +124,8 @@ class App:
     def served(self) -> str:
         """The release that nginx's upstream names; empty when there is none."""
         try:
-            with open(os.path.join(UPSTREAMS, f"{self.name}.conf"), encoding="utf-8") as stream:
+            path = os.path.join(UPSTREAMS, f"{self.name}.conf")
+            with open(path, encoding="utf-8", errors="replace") as stream:
                 found = re.search(rf"unix:{re.escape(self.paths['run'])}/([^\s;/]+)\.sock", stream.read())
         except OSError:
             found = None

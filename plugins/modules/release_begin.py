@@ -102,8 +102,8 @@ import shutil
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils import _history, _release_lock
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, read_json, utc_now
 from ansible_collections.flaskhost.stack.plugins.module_utils._rollback import choose
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import SupervisordError
@@ -127,6 +127,13 @@ def give_back(app: App, token: str) -> None:
     """Leave no lock behind; what keeps it from being deleted must not hide why this run ends."""
     with contextlib.suppress(OSError):
         _release_lock.release(app.paths["lock"], token)
+
+
+def note_failure(app: App, line: dict[str, object], message: str) -> None:
+    """Add a run to the history that ended here; a disk without room for that must not hide why."""
+    with contextlib.suppress(OSError):
+        told = {"release": "", "result": "failed", "former": app.live(), "when": utc_now()}
+        _history.add(app, {**told, **line, **_history.failure(message, "pre-flight")})
 
 
 def main() -> None:
@@ -157,6 +164,7 @@ def main() -> None:
     deadline = time.monotonic() + module.params["wait"]
     while not module.check_mode:
         try:
+            before = read_json(app.paths["lock"])
             broken = _release_lock.take(app.paths["lock"], holder, break_token=module.params["break_token"])
             break
         except _release_lock.Held as held:
@@ -165,14 +173,17 @@ def main() -> None:
                 continue
             module.fail_json(
                 msg=f"lock: {app.name} is locked by {_release_lock.in_words(held.holder)}. Wait for it, or give "
-                f"`-e flask_lock_wait=SECONDS`; if that run is dead, remove {app.paths['lock']}.",
+                f"`-e flask_lock_wait=SECONDS`; if that run is dead, `unlock.yml` with `-e flask_app={app.name}` removes the lock.",
                 holder=held.holder,
             )
         except OSError as error:
             give_back(app, holder["token"])
             module.fail_json(msg=f"lock: {app.paths['lock']} cannot be written: {error}")
     steps = Steps(app, holder["token"])
+    who = f"{holder['owner']}@{holder['controller']}"
     try:
+        if broken and before:
+            _history.died(app, before, f"its lock was found by {who}")
         with contextlib.nullcontext() if module.check_mode else steps.step("lock"):
             pass
         with contextlib.nullcontext() if module.check_mode else steps.step("pre-flight"):
@@ -187,13 +198,16 @@ def main() -> None:
             }
         target = choose(app, module.params["target"], module.params["force"]) if module.params["rollback"] else ""
     except (ReleaseError, SupervisordError, OSError) as error:
-        give_back(app, holder["token"])
         message = str(error) if isinstance(error, ReleaseError) else f"pre-flight: {error}"
+        # a rollback that is refused is none
+        if not module.check_mode and not message.startswith("rollback: "):
+            note_failure(app, {"who": who, "purpose": module.params["purpose"], "seconds": steps.seconds}, message)
+        give_back(app, holder["token"])
         module.fail_json(msg=message, live=app.live(), seconds=steps.seconds)
     module.exit_json(
         changed=bool(removed or broken),
         token=holder["token"],
-        who=f"{holder['owner']}@{holder['controller']}",
+        who=who,
         removed=removed,
         broken=broken,
         target=target,

@@ -12,7 +12,7 @@ description:
   - C(finished) and C(rolled_back) start the release's workers, end the former release gracefully and write the record;
     a release that was rolled back from is marked, and old ones are pruned.
   - C(failed) stops what the candidate runs and deletes it; the live release is never touched.
-  - Always writes one line to C(history.jsonl) of the app and gives the lock back, last of all.
+  - Always writes one line to C(history.jsonl) of the app, of which the newest 1000 are kept, and gives the lock back, last of all.
 options:
   app:
     description: The resolved app.
@@ -53,6 +53,10 @@ options:
   template:
     description: Template of the group of workers below the role's templates; without it, the app has none.
     type: str
+  failure:
+    description: With C(failed), the error; its step and first line go into the history.
+    type: str
+    default: ""
   keep_candidate:
     description: With C(failed), leaves the release directory (it was finished once, as in a rollback).
     type: bool
@@ -83,15 +87,12 @@ seconds:
   type: dict
 """
 
-import json
-import os
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
+from ansible_collections.flaskhost.stack.plugins.module_utils import _history, _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._drain import drain, outlive
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import died_early
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, utc_now
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, read_json, utc_now
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
     Supervisord,
@@ -151,12 +152,6 @@ def discard(app: App, release: str, keep_directory: bool) -> list[str]:
     return [*groups, release]
 
 
-def history(app: App, line: dict[str, object]) -> None:
-    """Add one line to the app's history."""
-    with open(os.path.join(app.paths["root"], "history.jsonl"), "a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line, sort_keys=True) + "\n")
-
-
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -169,6 +164,7 @@ def main() -> None:
             "former_workers": {"type": "list", "elements": "int", "default": []},
             "seconds": {"type": "dict", "default": {}},
             "who": {"type": "str", "default": ""},
+            "failure": {"type": "str", "default": ""},
             "keep_candidate": {"type": "bool", "default": False},
             # rendered by the action plugin
             "payload": {"type": "str", "default": "", "no_log": True},
@@ -187,6 +183,7 @@ def main() -> None:
         module.fail_json(msg=f"finish: the lock of {app.name} was taken over by another run")
     pruned: list[str] = []
     now = utc_now()
+    lock = read_json(app.paths["lock"])
     steps = Steps(app, params["token"])
     try:
         if result in ("finished", "rolled_back"):
@@ -205,7 +202,14 @@ def main() -> None:
     seconds = {**params["seconds"], **steps.seconds}
     if result != "unchanged":
         line = {"release": release, "result": result, "former": former, "who": params["who"], "when": now}
-        history(app, {**line, "seconds": seconds})
+        line |= {"purpose": lock.get("purpose", ""), "seconds": seconds}
+        if result == "failed":
+            line |= _history.failure(params["failure"], str(lock.get("step", "")))
+        try:
+            _history.add(app, line)
+        except OSError as error:
+            # a full disk, perhaps the reason of all this; the lock is given back all the same
+            module.warn(f"{_history.history_file(app)} cannot be written: {error}")
     _release_lock.release(app.paths["lock"], params["token"])
     module.exit_json(changed=result != "unchanged", pruned=pruned, seconds=seconds)
 

@@ -25,6 +25,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._release_lock impo
     take,
 )
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import ReleaseError, read_json
+from ansible_collections.flaskhost.stack.plugins.plugin_utils import _holder
 
 from tests.support.host import Host
 
@@ -214,23 +215,23 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_living_and_dead_holders(sleeper: subprocess.Popen[bytes]) -> None:
-    holder = {"pid": sleeper.pid, "started": release_begin._started(sleeper.pid)}
-    assert release_begin._alive(holder)
-    assert not release_begin._alive({**holder, "started": "1"}), "another process of the same number"
+    holder = {"pid": sleeper.pid, "started": _holder.started(sleeper.pid)}
+    assert _holder.alive(holder)
+    assert not _holder.alive({**holder, "started": "1"}), "another process of the same number"
     sleeper.kill()
     for _attempt in range(200):
-        if not release_begin._alive(holder):
+        if not _holder.alive(holder):
             break
         time.sleep(0.01)
-    assert not release_begin._alive(holder), "a zombie"
+    assert not _holder.alive(holder), "a zombie"
     sleeper.wait()
-    assert not release_begin._alive(holder)
-    assert not release_begin._alive({"pid": "none"})
-    assert release_begin._alive({"pid": os.getpid(), "started": release_begin._started(os.getpid())})
+    assert not _holder.alive(holder)
+    assert not _holder.alive({"pid": "none"})
+    assert _holder.alive({"pid": os.getpid(), "started": _holder.started(os.getpid())})
 
 
 def test_only_the_same_machine_since_the_same_boot_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    node = release_begin._node
+    node = _holder.node
     here = node()
     assert here == node()
     assert here.split()[0] == os.uname().nodename
@@ -238,9 +239,9 @@ def test_only_the_same_machine_since_the_same_boot_is_known(monkeypatch: pytest.
     for name in ("_MACHINE_ID", "_BOOT_ID"):
         with monkeypatch.context() as change:
             (tmp_path / name).write_text("another\n")
-            change.setattr(release_begin, name, str(tmp_path / name))
+            change.setattr(_holder, name, str(tmp_path / name))
             assert node() != here
-            change.setattr(release_begin, name, str(tmp_path / "none"))
+            change.setattr(_holder, name, str(tmp_path / "none"))
             assert node().split(" ")[0] == os.uname().nodename, "a missing file is no error"
 
 
@@ -249,7 +250,7 @@ def test_lock_of_another_machine_is_not_broken(
     monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], calls: int
 ) -> None:
     """Its process is not among ours, which says nothing."""
-    holder = {"token": "t", "controller": os.uname().nodename, "node": release_begin._node(), "pid": "none", **changed}
+    holder = {"token": "t", "controller": os.uname().nodename, "node": _holder.node(), "pid": "none", **changed}
     told: list[dict[str, Any]] = []
 
     class Task:
@@ -267,4 +268,4 @@ def test_lock_of_another_machine_is_not_broken(
     result = Action().run(None, {})
     assert len(told) == calls
     assert result["failed"] == (calls == 1)
-    assert told[0]["holder"]["node"] == release_begin._node()
+    assert told[0]["holder"]["node"] == _holder.node()

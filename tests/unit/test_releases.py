@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskhost.stack.plugins.module_utils import _health, _releases, _supervisord, _tidy
+from ansible_collections.flaskhost.stack.plugins.module_utils import (
+    _health,
+    _history,
+    _releases,
+    _supervisord,
+    _tidy,
+)
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import app_groups, release_of
 from ansible_collections.flaskhost.stack.plugins.modules import release_begin, release_end, release_status
@@ -414,6 +419,7 @@ def test_begin_leaves_no_lock_when_it_fails(host: Host, blog: App, monkeypatch: 
     releases(host, blog, "finished")
     holder = {"token": "mine", "owner": "ann", "controller": "laptop"}
     params = {"app": blog.app, "holder": holder, "wait": 0, "min_free_mb": 0, "break_token": "", "rollback": False}
+    params |= {"purpose": "deploy main"}
     monkeypatch.setattr(release_begin, "AnsibleModule", lambda **given: Module(params))
 
     def broken(*given: object) -> None:
@@ -424,6 +430,9 @@ def test_begin_leaves_no_lock_when_it_fails(host: Host, blog: App, monkeypatch: 
     with pytest.raises(SystemExit, match=r"^failed: (lock|pre-flight): .*broken$" if step else rf"^live: {R[0]}$"):
         release_begin.main()
     assert os.path.exists(blog.paths["lock"]) == (not step)
+    # a run that ends here is told of; where nothing can be written, that hides nothing
+    told = [(line["result"], line["step"]) for line in _history.read(blog, 9)[0]]
+    assert told == ([("failed", "pre-flight")] if step in ("tidy", "require_space") else [])
 
 
 # the end of a run
@@ -487,10 +496,3 @@ def test_worker_that_dies_at_once_is_told_with_its_log(
         f"The end of {blog.paths['log']}/mail.log:\nno module named ********"
     )
     assert host.stopped == [], "the former release goes on"
-
-
-def test_history_is_one_line_each(blog: App) -> None:
-    release_end.history(blog, {"release": R[0], "who": "a\nb"})
-    release_end.history(blog, {"release": R[1]})
-    lines = Path(blog.paths["root"], "history.jsonl").read_text().splitlines()
-    assert [json.loads(line)["release"] for line in lines] == R[:2]
