@@ -12,12 +12,12 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve impor
 
 
 def resolve_apps(
-    flask_apps: Any, vault: Any = None, host: Any = None, address: Any = "", base: Any = ""
+    flask_apps: Any, vault: Any = None, host: Any = None, address: Any = "", base: Any = "", database: Any = ""
 ) -> list[dict[str, Any]]:
     """Documented in resolve_apps.yml."""
     try:
         apps = merged(plain(flask_apps or []), plain(vault))
-        return resolve(apps, plain(host), plain(address) or "", plain(base) or "")
+        return resolve(apps, plain(host), plain(address) or "", plain(base) or "", plain(database) or "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AnsibleFilterError(
             f"flask_apps cannot be resolved; flaskhost.stack.app_mistakes tells what is wrong with it: {error!r}"

@@ -22,9 +22,8 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
     SERVER_PACKAGES,
     plain_default,
 )
+from ansible_collections.flaskhost.stack.plugins.module_utils._plan import Plan, plan
 
-WORKER_MIB = 128  # a Flask app with SQLAlchemy takes 60 to 120 MiB a worker
-WORKERS_MOST = 8
 CERTIFICATES = "/etc/ssl/flaskhost"
 
 
@@ -52,10 +51,20 @@ def present(apps: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [app for app in apps if app.get("state", "present") != "absent"]
 
 
-def worker_count(memory_mb: int, cpus: int, apps: int) -> int:
-    """What `workers: auto` means: 2 per processor and one more, as far as half of the memory goes, 8 at most."""
-    by_memory = memory_mb // 2 // max(apps, 1) // WORKER_MIB
-    return max(1, min(2 * cpus + 1, by_memory, WORKERS_MOST))
+def plan_of(
+    apps: Iterable[Mapping[str, Any]], host: Mapping[str, Any] | None = None, database: str = "", web: bool = True
+) -> Plan:
+    """How the memory and the processors of a host are shared out.
+
+    host: {memory_mb, cpus} of the host; 1024 MiB and 1 processor where unknown.
+    database: mariadb or mysql where the host runs that, else empty. web: whether the host runs the apps.
+    """
+    sized = [
+        {"name": app["name"], **{key: _get(app, key) for key in ("workers", "threads", "processes")}}
+        for app in present(apps)
+    ]
+    facts = host or {}
+    return plan(sized, int(facts.get("memory_mb") or 0), int(facts.get("cpus") or 0), web=web, database=database)
 
 
 def resolve(
@@ -63,22 +72,22 @@ def resolve(
     host: Mapping[str, Any] | None = None,
     address: str = "",
     base: str = "",
+    database: str = "",
 ) -> list[dict[str, Any]]:
     """The resolved apps of one host, without the absent ones and without any secret.
 
     host: {memory_mb, cpus} of the host; 1024 MiB and 1 processor where unknown.
+    database: mariadb or mysql where the host runs that, which leaves less memory for workers.
     address: how people reach the host when an app has no domain.
     base: the directory that relative paths of the control node start from (that of the inventory).
     """
     wanted = present(apps)
-    facts = host or {}
-    auto = worker_count(int(facts.get("memory_mb") or 1024), int(facts.get("cpus") or 1), len(wanted))
-    return [_resolve_app(app, auto, address, base) for app in wanted]
+    workers = plan_of(wanted, host, database).workers
+    return [_resolve_app(app, workers[app["name"]], address, base) for app in wanted]
 
 
-def _resolve_app(app: Mapping[str, Any], auto: int, address: str, base: str) -> dict[str, Any]:
+def _resolve_app(app: Mapping[str, Any], workers: int, address: str, base: str) -> dict[str, Any]:
     name = app["name"]
-    workers = _get(app, "workers")
     server = _get(app, "server")
     paths = _paths(name)
     database = _database(app, paths["shared"])
@@ -92,7 +101,7 @@ def _resolve_app(app: Mapping[str, Any], auto: int, address: str, base: str) -> 
         "source": _source(app["source"], base),
         "wsgi": app["wsgi"],
         "server": server,
-        "workers": auto if workers == "auto" else workers,
+        "workers": workers,
         "threads": _get(app, "threads"),
         "timeout": _get(app, "timeout"),
         "domains": domains,

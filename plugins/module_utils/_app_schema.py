@@ -208,7 +208,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "workers",
         "workers",
-        "Processes of the server. `auto` looks at processors and memory of the host.",
+        "Processes of the server. `auto` looks at processors and memory of the host, see planning.md.",
         "workers: 3",
         default="auto",
         low=1,

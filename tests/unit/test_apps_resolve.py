@@ -71,31 +71,13 @@ def test_defaults_are_fresh_each_time() -> None:
     assert one()["shared"]["dirs"] == []
 
 
-# memory_mb, cpus, apps -> workers
-WORKERS = [
-    (512, 4, 1, 2),
-    (512, 4, 2, 1),
-    (512, 4, 9, 1),
-    (2048, 1, 1, 3),
-    (2048, 2, 1, 5),
-    (8192, 8, 1, 8),
-    (8192, 8, 8, 4),
-    (64, 1, 1, 1),
-    (2048, 2, 0, 5),
-]
-
-
-@pytest.mark.parametrize(("memory", "cpus", "apps", "workers"), WORKERS)
-def test_worker_count(memory: int, cpus: int, apps: int, workers: int) -> None:
-    assert resolve.worker_count(memory, cpus, apps) == workers
-
-
 def test_workers_given_win_and_absent_apps_take_no_memory() -> None:
     assert one(workers=7)["workers"] == 7
     host = {"memory_mb": 1024, "cpus": 2}
     apps = [APP, {**APP, "name": "old", "state": "absent"}, {"name": "older", "state": "absent"}]
     assert [(app["name"], app["workers"]) for app in resolve.resolve(apps, host)] == [("blog", 4)]
     assert [app["workers"] for app in resolve.resolve([APP, {**APP, "name": "b"}], host)] == [2, 2]
+    assert resolve.resolve([APP], host, database="mysql")[0]["workers"] == 2, "the server takes memory, too"
 
 
 @pytest.mark.parametrize(

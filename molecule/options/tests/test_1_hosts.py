@@ -160,6 +160,15 @@ def test_each_site_has_its_certificate(address: str, host: Host, made: Path) -> 
     assert host.run("openssl x509 -noout -checkend %s -in /etc/ssl/flaskhost/blog2.pem", str(89 * 86400)).rc == 0
 
 
+def test_host_that_is_too_small_is_refused(stack: Stack) -> None:
+    run = stack.playbook("site", flaskhost_memory_mb=256)
+    assert run.code, run.output[-3000:]
+    assert "too little memory for its apps; nothing was changed" in run.output
+    assert "of 256 MiB: " in run.output
+    assert "MiB too much" in run.output
+    assert run.changed == 0
+
+
 def test_check_mode_finds_nothing_to_do(stack: Stack) -> None:
     run = stack.playbook("site", "--check", "--diff").check()
     assert run.changed == 0, run.output[-4000:]
