@@ -39,6 +39,10 @@ lint: setup  ## ansible-lint (profile production), yamllint, ruff, mypy
 bench: setup  ## how long things take, against a plain shell script doing the same
 	@python tests/bench/run.py
 
+.PHONY: faults
+faults: setup  ## a deploy fails, is killed, loses its host at each step, all under load (ONLY="build/fail switch" for some)
+	@PYTHONPATH=.ansible/collections python -m tests.faults $(ONLY)
+
 .PHONY: lock
 lock: setup  ## pin the requirements anew, from requirements*.in
 	@scripts/lock

@@ -89,11 +89,11 @@ def still_mine(path: str, token: str, step: str = "") -> bool:
         holder = read_json(path)
         if holder.get("token") != token:
             return False
+        os.utime(path)
         if step:
-            # half a lock after a power cut counts as none
-            write_json(path, {**holder, "step": step, "at": utc_now()}, durable=False)
-        else:
-            os.utime(path)
+            # half a lock after a power cut counts as none; a full disk must not keep a run from giving up in order
+            with contextlib.suppress(OSError):
+                write_json(path, {**holder, "step": step, "at": utc_now()}, durable=False)
     return True
 
 

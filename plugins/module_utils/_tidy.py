@@ -92,6 +92,20 @@ def _debris(folder: str, prefix: str) -> list[str]:
     return [os.path.join(folder, name) for name in names if name.startswith(prefix)]
 
 
+def remove_unfinished(app: App, live: str) -> list[str]:
+    """Delete what was never finished: one that went live, say, before its deploy failed or died. The caller holds the lock.
+
+    :returns: what was deleted. Never the live release, or one that still has a program.
+    """
+    running = {release_of(group) for group in app_groups(app.name)}
+    unfinished = [
+        release for release in app.releases() if release not in {live, *running} and not app.finished(release)
+    ]
+    for release in unfinished:
+        app.remove(release)
+    return unfinished
+
+
 def prune(app: App, live: str, keep: int, check: bool = False) -> list[str]:
     """Delete old finished releases beyond ``keep``, and virtual environments that none uses.
 

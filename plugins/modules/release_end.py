@@ -101,7 +101,12 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord impor
     group_file,
     release_of,
 )
-from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import end_all_but, prune, stop_groups
+from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import (
+    end_all_but,
+    prune,
+    remove_unfinished,
+    stop_groups,
+)
 
 # seconds; nothing new is queued once nginx has been reloaded, so this is for what came just before
 DRAIN_TIMEOUT = 10.0
@@ -192,7 +197,8 @@ def main() -> None:
             with steps.step("finish"):
                 finish(app, release, former, result, {**params["seconds"], **steps.seconds}, now)
             with steps.step("prune"):
-                pruned = prune(app, release, params["app"]["keep_releases"])
+                pruned = remove_unfinished(app, release)
+                pruned += prune(app, release, params["app"]["keep_releases"])
         elif result == "failed":
             pruned = discard(app, release, params["keep_candidate"])
             pruned += prune(app, app.live(), params["app"]["keep_releases"])

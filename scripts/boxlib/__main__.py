@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("names", nargs="*", default=[], metavar="NAME")
     which.add_argument("--all", action="store_true", help="all boxes of this clone, and their network")
 
-    commands.add_parser("restart", help="restart a box").add_argument("name")
+    one = commands.add_parser("restart", help="restart a box")
+    one.add_argument("name")
+    one.add_argument("--power-cut", action="store_true", help="let nothing end in order")
     one = commands.add_parser("ssh", help="a shell in a box, or one command: scripts/box ssh NAME -- COMMAND")
     one.add_argument("name")
     one.add_argument("--user", help="login (default: the one it was born with)")
@@ -62,7 +64,7 @@ def main() -> None:
         case "down":
             boxes.down(None if options.all else options.names)
         case "restart":
-            boxes.restart(options.name)
+            boxes.restart(options.name, power_cut=options.power_cut)
         case "ssh":
             command = [*boxes.ssh_command(boxes.get(options.name), options.user), *options.words, *words[split + 1 :]]
             os.execvp(command[0], command)

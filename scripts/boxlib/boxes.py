@@ -119,11 +119,12 @@ def up(wish: Wish, *, fresh: bool = False) -> Box:
         return box
 
 
-def restart(name: str) -> Box:
-    """Restart a box, as a power cycle that lets services end in order."""
+def restart(name: str, *, power_cut: bool = False) -> Box:
+    """Restart a box, as a power cycle that lets services end in order; or as a power cut, which does not."""
     with daemon.in_use(), locked(STATE / f"{name}.lock"):
         box = get(name)
-        run("docker", "restart", plan.container_name(CLONE, name))
+        for word in ("kill", "start") if power_cut else ("restart",):
+            run("docker", word, plan.container_name(CLONE, name))
         _wait_for_boot(box)
         return box
 

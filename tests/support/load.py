@@ -21,6 +21,7 @@ class Report:
 
     sent: int = 0
     failed: list[str] = field(default_factory=list)
+    failed_at: list[float] = field(default_factory=list)  # when those began
     answered: list[tuple[float, str]] = field(default_factory=list)  # when, which release
 
     @property
@@ -28,6 +29,12 @@ class Report:
         """Longest time in which no answer came."""
         times = sorted(when for when, _release in self.answered)
         return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
+
+    def outage(self, since: float) -> tuple[float, float]:
+        """Begin and end of the longest time without an answer, from some moment on."""
+        times = sorted(when for when, _release in self.answered)
+        gaps = [(later - earlier, earlier, later) for earlier, later in itertools.pairwise(times) if later > since]
+        return max(gaps)[1:] if gaps else (since, float("inf"))
 
     @property
     def releases(self) -> list[str]:
@@ -56,6 +63,7 @@ class SteadyLoad:
     :param rate: requests per second.
     :param longest: seconds after which it stops by itself.
     :param visitors: concurrent visitors; each sends ``rate / visitors`` requests per second.
+    :param patience: seconds that one waits for an answer.
     """
 
     def __init__(
@@ -67,10 +75,11 @@ class SteadyLoad:
         rate: float = 50,
         longest: float = 300,
         visitors: int = 10,
+        patience: float = 30,
     ) -> None:
         self.report = Report()
         self._address, self._path, self._host = address, path, host or address
-        self._interval, self._longest = visitors / rate, longest
+        self._interval, self._longest, self._patience = visitors / rate, longest, patience
         self._stop = threading.Event()
         self._mutex = threading.Lock()
         self._start = 0.0
@@ -89,37 +98,42 @@ class SteadyLoad:
         for thread in self._threads:
             thread.join(30)
 
+    def now(self) -> float:
+        """Seconds since the start, as the report has them."""
+        return time.monotonic() - self._start
+
     def _connect(self) -> http.client.HTTPSConnection:
-        return NamedConnection(self._address, self._host)
+        return NamedConnection(self._address, self._host, timeout=self._patience)
 
     def _visit(self, number: int, visitors: int) -> None:
         keeps = number % 2 == 0
         connection = self._connect()
         due = self._start + self._interval * number / visitors
-        while not self._stop.wait(max(0.0, due - time.monotonic())) and time.monotonic() - self._start < self._longest:
+        while not self._stop.wait(max(0.0, due - time.monotonic())) and self.now() < self._longest:
             due += self._interval
             fresh = not keeps or connection.sock is None
+            began = self.now()
             try:
                 release = self._get(connection)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
                 connection.close()
                 if fresh:
-                    self._note(failed=f"{time.monotonic() - self._start:.2f} s: {type(error).__name__} {error}")
+                    self._fail(began, error)
                     continue
                 # a server may close an idle connection at any time; every client asks again on a new one (RFC 9110, 9.2.2)
                 try:
                     release = self._get(connection)
-                except (OSError, http.client.HTTPException) as again:
-                    self._note(failed=f"{time.monotonic() - self._start:.2f} s: {type(again).__name__} {again}")
+                except (OSError, http.client.HTTPException, ValueError) as again:
+                    self._fail(began, again)
                     connection.close()
                     continue
             except (OSError, http.client.HTTPException, ValueError) as error:
                 connection.close()
-                self._note(failed=f"{time.monotonic() - self._start:.2f} s: {type(error).__name__} {error}")
+                self._fail(began, error)
                 continue
             if not keeps:
                 connection.close()
-            self._note(release=release)
+            self._answer(release)
         connection.close()
 
     def _get(self, connection: http.client.HTTPSConnection) -> str:
@@ -130,10 +144,13 @@ class SteadyLoad:
             raise ValueError(f"status {response.status}: {body[:80]!r}")
         return response.getheader(RELEASE_HEADER) or ""
 
-    def _note(self, *, release: str = "", failed: str = "") -> None:
+    def _answer(self, release: str) -> None:
         with self._mutex:
             self.report.sent += 1
-            if failed:
-                self.report.failed.append(failed)
-            else:
-                self.report.answered.append((time.monotonic() - self._start, release))
+            self.report.answered.append((self.now(), release))
+
+    def _fail(self, began: float, error: Exception) -> None:
+        with self._mutex:
+            self.report.sent += 1
+            self.report.failed.append(f"{self.now():.2f} s: {type(error).__name__} {error}")
+            self.report.failed_at.append(began)

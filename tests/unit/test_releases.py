@@ -336,6 +336,14 @@ def test_failures_that_nobody_tidied_do_not_push_out_the_good_ones(host: Host, b
     assert len(blog.releases()) == 9, "unfinished ones are tidy's, not prune's"
 
 
+def test_what_went_live_and_was_never_finished_is_removed_once_another_is(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "building", "finished")
+    host.release(blog, R[3], "building")
+    host.group(f"blog@{R[3]}")
+    assert _tidy.remove_unfinished(blog, R[2]) == [R[1]]
+    assert blog.releases() == [R[0], R[2], R[3]], "what runs stays"
+
+
 def test_venv_in_use_stays(host: Host, blog: App) -> None:
     releases(host, blog, *["finished"] * 3)
     host.release(blog, R[5], "building", venv="venv-new")

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -108,3 +112,52 @@ def test_failpoint_holds_until_it_is_gone(app: App, tmp_path: Path) -> None:
     point.unlink()
     thread.join(5)
     assert done.is_set()
+
+
+# What a dead run began on the host goes on there, in a process that has the kernel's lock on the directory of releases.
+
+
+@pytest.fixture
+def orphan(app: App) -> Iterator[subprocess.Popen[bytes]]:
+    code = "import fcntl, os, sys, time; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(1, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, app.paths["releases"]], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_a_step_waits_for_what_a_dead_run_began(app: App, orphan: subprocess.Popen[bytes]) -> None:
+    timer = threading.Timer(0.3, orphan.kill)
+    timer.start()
+    began = time.monotonic()
+    with _steps.Steps(app, "mine").step("lock"):
+        assert time.monotonic() - began >= 0.3
+        assert orphan.wait() != 0
+
+
+def test_a_step_does_not_wait_for_ever(
+    app: App, orphan: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_steps, "GOES_ON_AT_MOST", 0.1)
+    with (
+        pytest.raises(ReleaseError, match=rf"^lock: a run that has lost the lock .*\(process {orphan.pid}\)"),
+        _steps.Steps(app, "mine").step("lock"),
+    ):
+        pytest.fail("the step went on")
+
+
+def test_work_of_another_app_is_not_waited_for(host: Host, app: App, orphan: subprocess.Popen[bytes]) -> None:
+    other = host.app("blog2")
+    _release_lock.take(other.paths["lock"], {"token": "mine"})
+    began = time.monotonic()
+    with _steps.Steps(other, "mine").step("lock"):
+        assert time.monotonic() - began < 0.2
+
+
+def test_held_step_tells_its_process(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = order(tmp_path, "boot", "hold")
+    monkeypatch.setattr(_steps, "_HELD_AT_MOST", 0.0)
+    with _steps.Steps(app, "mine").step("boot"):
+        pass
+    assert Path(f"{point}.reached").read_text() == f"{os.getpid()}\n"

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Command line of `make faults`: python -m tests.faults [CELL ...]. See docs/testing.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.faults.cells import Row, chosen, table
+from tests.faults.matrix import Site, run_all
+from tests.support.root import FAILPOINTS, Root
+from tests.support.stack import ROOT, Stack, box
+
+BUILD = ROOT / "build" / "faults"
+BOX = "faults"
+HOSTS = f"""\
+all:
+  children:
+    web: {{hosts: {{{BOX}: }}}}
+    db: {{hosts: {{{BOX}: }}}}
+  vars:
+    __boxes: "{{{{ inventory_dir }}}}/../../../.ansible/box"
+    ansible_host: "{{{{ lookup('ansible.builtin.file', __boxes ~ '/{BOX}/address') }}}}"
+    ansible_ssh_private_key_file: "{{{{ __boxes }}}}/id_ed25519"
+    ansible_ssh_common_args: "-o 'UserKnownHostsFile=\\"{{{{ __boxes }}}}/known_hosts\\"'"
+"""
+
+
+def app(source: Path) -> dict[str, Any]:
+    """The shipped guestbook with everything that a release can have."""
+    shipped = yaml.safe_load((ROOT / "inventory/group_vars/all/flask_apps.yml").read_text())["flask_apps"][0]
+    return {**shipped, "source": {"path": str(source)}, "processes": {"worker": "sleep 1000000"}, "keep_releases": 3}
+
+
+def prepare(fresh: bool) -> Site:
+    """The box with the guestbook on it."""
+    inventory, source = BUILD / "inventory", BUILD / "guestbook"
+    inventory.mkdir(parents=True, exist_ok=True)
+    (inventory / "hosts.yml").write_text(HOSTS)
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(ROOT / "examples" / "guestbook", source)
+    box("up", BOX, *(["--fresh"] if fresh else []))
+    extra = {"flask_apps": [app(source)]}
+    stack = Stack(inventory)
+    print("site.yml ...", flush=True)
+    stack.playbook("site", **extra).check()
+    root = Root(BOX)
+    root.must('rm -rf "$1"', FAILPOINTS)
+    return Site(stack, root, "guestbook", source, extra)
+
+
+def tell(row: Row, seconds: float) -> None:
+    """One line per cell, as it ends."""
+    print(table([row]).split("\n", 1)[1] + (f"  {seconds:.0f} s" if row.ok else ""), flush=True)
+
+
+def main() -> int:
+    """Run the matrix; 0 when all of it is green."""
+    parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
+    parser.add_argument(
+        "cells", nargs="*", metavar="CELL", help="build/fail, switch (all kinds), */reboot; default: all"
+    )
+    parser.add_argument("--keep", action="store_true", help="use the box that is there, and leave it there")
+    options = parser.parse_args()
+    try:
+        cells = chosen(options.cells)
+    except ValueError as error:
+        parser.error(str(error))
+    # what was started ends with us
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    began = time.monotonic()
+    try:
+        rows = run_all(prepare(not options.keep), cells, tell)
+    finally:
+        if not options.keep:
+            box("down", BOX)
+    (ROOT / "build" / "faults.json").write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
+    red = [row for row in rows if not row.ok]
+    print(f"\n{table(rows)}\n\n{len(rows)} cells, {len(red)} failed, {time.monotonic() - began:.0f} s")
+    return int(bool(red))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
