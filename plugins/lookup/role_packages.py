@@ -49,19 +49,19 @@ class LookupModule(LookupBase):
         packages: set[str] = set()
         for role in terms:
             name = f"{role}_packages"
-            path = os.path.join(_ROLES, str(role), "defaults", "main.yml")
-            try:
-                with open(path, encoding="utf-8") as stream:
-                    defaults = yaml.safe_load(stream) or {}
-            except OSError as error:
-                raise AnsibleLookupError(
-                    f"role_packages: there is no role {role} in this collection ({error})"
-                ) from error
-            if name in variables:
-                value = self._templar.template(variables[name])
-            elif isinstance(defaults.get(name), str):
-                value = self._templar.template(trust_as_template(defaults[name]))
-            else:
-                value = defaults.get(name) or []
-            packages.update(str(package) for package in value)
+            # a default may speak of other defaults of its role, whether the play has loaded that role or not
+            known = {**_defaults(str(role)), **variables}
+            templar = self._templar.copy_with_new_env(available_variables=known)
+            packages.update(str(package) for package in templar.template(known.get(name)) or [])
         return sorted(packages)
+
+
+def _defaults(role: str) -> dict[str, Any]:
+    """The defaults of a role of this collection, texts as templates."""
+    path = os.path.join(_ROLES, role, "defaults", "main.yml")
+    try:
+        with open(path, encoding="utf-8") as stream:
+            defaults = yaml.safe_load(stream) or {}
+    except OSError as error:
+        raise AnsibleLookupError(f"role_packages: there is no role {role} in this collection ({error})") from error
+    return {key: trust_as_template(value) if isinstance(value, str) else value for key, value in defaults.items()}

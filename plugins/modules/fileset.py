@@ -12,6 +12,7 @@ description:
   - Renders templates on the control node and writes every file, directory and link of the set in one call,
     where C(template), C(file) and C(copy) need one or more each.
   - With O(validate), the new files are checked in place; if the check fails, every file is put back as it was.
+  - With O(units), the services that read them run with them afterwards, in the same call.
 options:
   files:
     description: The set, in the order in which it is written.
@@ -87,6 +88,38 @@ options:
       - Command that makes the new files count, such as a reload; run without a shell after O(validate), when something changed.
       - When it fails, the files are put back, and it is the caller's to make the former ones count again.
     type: str
+  units:
+    description:
+      - Systemd units that are unmasked, enabled and running once the files are in place, and run with the configuration that lies there.
+      - Where a handler forgets what a killed run had still to reload, this compares what the unit loaded with what is on disk.
+        After a load it notes a fingerprint of C(config) below C(/run/flaskhost/units); without a note, the files' times are
+        compared with the start of the unit.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The unit.
+        type: str
+        required: true
+      config:
+        description: Files and directories that the unit reads; directories count with all that is in them.
+        type: list
+        elements: path
+        default: []
+      exclude:
+        description: Directories below C(config) that somebody else loads, and that do not count here.
+        type: list
+        elements: path
+        default: []
+      on_change:
+        description: How a changed configuration is loaded.
+        type: str
+        choices: [reload, restart]
+        default: reload
+      validate:
+        description: Command that must succeed before the configuration is loaded, without a shell.
+        type: str
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: full, description: Says what would change.}
@@ -104,11 +137,17 @@ EXAMPLES = r"""
     purge:
       - {path: /etc/nginx/flaskhost/sites, pattern: "*.conf"}
     validate: nginx -t
+    units: [{name: nginx, config: [/etc/nginx]}]
 """
 
 RETURN = r"""
 paths:
   description: The paths that were changed, created or removed.
+  returned: always
+  type: list
+  elements: str
+units:
+  description: What was done with units, such as C(reload nginx).
   returned: always
   type: list
   elements: str
@@ -123,16 +162,25 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
+from ansible_collections.flaskhost.stack.plugins.module_utils._unit import Unit, UnitError
 
 
 def main() -> None:
     """Entry point of the module."""
+    unit = {
+        "name": {"type": "str", "required": True},
+        "config": {"type": "list", "elements": "path", "default": []},
+        "exclude": {"type": "list", "elements": "path", "default": []},
+        "on_change": {"type": "str", "choices": ["reload", "restart"], "default": "reload"},
+        "validate": {"type": "str"},
+    }
     module = AnsibleModule(
         argument_spec={
             # one opaque string: contents can be secret and must reach neither the log nor the output
             "payload": {"type": "str", "required": True, "no_log": True},
             "validate": {"type": "str"},
             "apply": {"type": "str"},
+            "units": {"type": "list", "elements": "dict", "default": [], "options": unit},
         },
         supports_check_mode=True,
     )
@@ -152,10 +200,16 @@ def main() -> None:
             run=run,
             check=module.check_mode,
         )
-    except FilesetError as error:
+        done = [
+            f"{verb} {one['name']}"
+            for one in module.params["units"]
+            for verb in Unit(one, module.run_command).converge(module.check_mode)
+        ]
+    except (FilesetError, UnitError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
-        changed=bool(changes),
+        changed=bool(changes or done),
+        units=done,
         paths=[change.path for change in changes],
         seconds=round(time.monotonic() - started, 2),
         diff=[change.diff() for change in changes],

@@ -164,7 +164,8 @@ def test_what_fileset_sends(role: Path) -> None:
         "files": [{"path": "/a", "content": "own\n"}],
         "purge": [{"path": "/", "pattern": "*.x"}],
     }
-    assert call == {"validate": "v", "apply": None}
+    assert call == {"validate": "v", "apply": None, "units": []}
+    assert sent(role, units=[{"name": "nginx"}])["units"] == [{"name": "nginx"}]
     assert json.loads(sent(role)["payload"]) == {"files": [], "purge": []}
 
 

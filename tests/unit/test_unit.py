@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.flaskhost.stack.plugins.modules.unit import fingerprint, started_at
+from ansible_collections.flaskhost.stack.plugins.module_utils import _unit
+from ansible_collections.flaskhost.stack.plugins.module_utils._unit import fingerprint, started_at
 
 
 @pytest.fixture
@@ -110,3 +111,82 @@ def test_start_of_a_process_lies_between_files_before_and_after(tmp_path: Path) 
     time.sleep(0.02)
     subprocess.run(["touch", str(tmp_path / "after")], check=True)
     assert fingerprint([str(tmp_path / "before")], [])[1] < start < fingerprint([str(tmp_path / "after")], [])[1]
+
+
+class Host:
+    """Stands for systemctl; notes what it is told."""
+
+    def __init__(self, **properties: str) -> None:
+        running = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
+        self.properties = {**running, **properties}
+        self.told: list[str] = []
+        self.refuses = ""
+
+    def __call__(self, words: str | list[str]) -> tuple[int, str, str]:
+        line = words if isinstance(words, str) else " ".join(words)
+        if line.startswith("systemctl show"):
+            return 0, "".join(f"{key}={value}\n" for key, value in self.properties.items()), ""
+        self.told.append(line)
+        return (1, "", "no") if line == self.refuses else (0, "", "")
+
+
+def unit(host: Host, etc: Path | None = None, check: bool = False, **more: object) -> list[str]:
+    wanted = {"name": "x", "config": [str(etc)] if etc else [], "exclude": [], "on_change": "reload", "validate": None}
+    return _unit.Unit({**wanted, **more}, host).converge(check)
+
+
+@pytest.fixture
+def stamps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(_unit, "STAMPS", str(tmp_path / "stamps"))
+    return tmp_path / "stamps"
+
+
+STATES: dict[str, tuple[dict[str, str], list[str]]] = {
+    "as it should be": ({}, []),
+    "not at boot": ({"UnitFileState": "disabled"}, ["enable"]),
+    "stopped": ({"ActiveState": "failed"}, ["start"]),
+    "masked": ({"LoadState": "masked", "UnitFileState": "masked", "ActiveState": "inactive"}, ["unmask", "enable", "start"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_a_unit_needs(state: str) -> None:
+    properties, verbs = STATES[state]
+    assert unit(Host(**properties), check=True) == verbs
+    host = Host(**properties)
+    assert unit(host) == verbs
+    assert host.told == [f"systemctl {verb} x" for verb in verbs]
+
+
+def test_changed_configuration_is_loaded_once(etc: Path, stamps: Path) -> None:
+    host = Host(NeedDaemonReload="yes")
+    assert unit(host, etc, check=True) == ["reload"]
+    assert not stamps.exists()
+    assert unit(host, etc) == ["reload"]
+    assert host.told == ["systemctl daemon-reload", "systemctl reload x"]
+    assert unit(host, etc) == []
+    (etc / "sites/a.conf").write_text("x")
+    assert unit(host, etc, on_change="restart") == ["restart"]
+
+
+def test_configuration_that_is_refused_is_not_loaded(etc: Path, stamps: Path) -> None:
+    host = Host()
+    host.refuses = "x -t"
+    with pytest.raises(_unit.UnitError, match="`x -t` ended with 1; x is left as it is:\nno"):
+        unit(host, etc, validate="x -t")
+    assert host.told == ["x -t"]
+    assert not stamps.exists()
+
+
+def test_a_unit_that_is_not_there() -> None:
+    with pytest.raises(_unit.UnitError, match="there is no unit x"):
+        unit(Host(LoadState="not-found"))
+    assert unit(Host(LoadState="not-found"), check=True) == ["start"], "its package would have been installed"
+
+
+def test_an_error_has_the_end_of_the_journal() -> None:
+    host = Host(ActiveState="failed")
+    host.refuses = "systemctl start x"
+    with pytest.raises(_unit.UnitError, match="systemctl start x ended with 1: no"):
+        unit(host)
+    assert host.told[-1].startswith("journalctl -u x")
