@@ -44,6 +44,7 @@ FREE = ("env", "processes")  # mappings whose keys a person chooses
 _WORDS = {
     "text": "a text",
     "integer": "a whole number",
+    "boolean": "true or false",
     "workers": "a whole number or auto",
     "choice": "one of the known words",
     "list": "a list",
@@ -212,6 +213,8 @@ class _Walk:
             self._list(key, path, where, value)
         elif key.kind in ("integer", "workers"):
             self._integer(key, path, where, value)
+        elif key.kind == "boolean":
+            self._boolean(key, path, where, value)
         elif key.kind == "choice":
             self._choice(key, path, where, value)
         elif key.kind == "scalar":
@@ -274,6 +277,11 @@ class _Walk:
             self._wrong(key, path, where, value, f"Allowed: {words}. Example: {key.example}")
         elif not key.low <= value <= key.high:
             self.tell(path, where, f"{show(value)} is out of range. Allowed: {words}.")
+
+    def _boolean(self, key: Key, path: str, where: str, value: Any) -> None:
+        if not isinstance(value, bool):
+            quoted = isinstance(value, str) and value.strip().lower() in ("true", "false", "yes", "no")
+            self._wrong(key, path, where, value, "Write it without quotes." if quoted else "")
 
     def _choice(self, key: Key, path: str, where: str, value: Any) -> None:
         if isinstance(value, str) and value in key.choices:

@@ -22,6 +22,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
     SERVER_PACKAGES,
     plain_default,
 )
+from ansible_collections.flaskhost.stack.plugins.module_utils._database_url import Database, parse
 from ansible_collections.flaskhost.stack.plugins.module_utils._plan import Plan, plan
 
 CERTIFICATES = "/etc/ssl/flaskhost"
@@ -114,6 +115,8 @@ def _resolve_app(app: Mapping[str, Any], workers: int, address: str, base: str) 
         },
         "build": list(_get(app, "build")),
         "migrate": list(_get(app, "migrate")),
+        "snapshot": bool(_get(app, "snapshot")),
+        "snapshot_client": _snapshot_client(app, database),
         "processes": {process: command for process, command in _get(app, "processes").items() if process != "web"},
         "static": [
             {
@@ -205,6 +208,15 @@ def _database(app: Mapping[str, Any], shared: str) -> dict[str, Any]:
             # `localhost` would mean a socket to some drivers and ::1 to others.
             result["host"] = "127.0.0.1"
     return result
+
+
+def _snapshot_client(app: Mapping[str, Any], database: Mapping[str, Any]) -> str:
+    """The engine whose client programs snapshots need on the web host; empty where its database server brings them."""
+    if not _get(app, "snapshot"):
+        return ""
+    url = _get(app, "env").get("DATABASE_URL")
+    found = parse(str(url)) if url else Database(database["engine"], host=database["host"])
+    return "" if found.engine == "sqlite" or found.host in LOCAL_ADDRESSES else found.engine
 
 
 def _packages(given: Iterable[str], engine: str, server: str) -> list[str]:

@@ -19,6 +19,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
     LOCAL_ADDRESSES,
     RESERVED_NAMES,
 )
+from ansible_collections.flaskhost.stack.plugins.module_utils._database_url import parse
 
 WSGI_EXAMPLES = "Examples: blog:app, blog.wsgi:application, blog:create_app(), blog:create_app('production')"
 
@@ -114,6 +115,7 @@ def app_rules(app: App, site: Site) -> None:
     _wsgi(app)
     _tls(app, site)
     _database(app, site)
+    _snapshot(app)
     _processes(app)
     _static(app)
     _shared(app)
@@ -256,6 +258,29 @@ def _can_log_in(app: App) -> bool:
     """Whether a person gave the password of an external server, or the whole URL. A malformed password is told already."""
     given = app.secret("database.password") or app.given("env.DATABASE_URL") or app.secret("env.DATABASE_URL")
     return bool(given) or "vault:database.password" in app.bad
+
+
+def _snapshot(app: App) -> None:
+    if app.get("snapshot") is not True:
+        return
+    if not app.is_bad("migrate") and not app.get("migrate"):
+        # a person who writes it counts on it
+        app.tell(
+            "snapshot",
+            "true, but the app has no migrate commands, before which a snapshot is taken. "
+            "Write migrate: [flask db upgrade], or remove it.",
+        )
+    url = app.secret("env.DATABASE_URL") or app.get("env.DATABASE_URL")
+    if url is None and app.get("database.engine", "none") == "none" and not app.is_bad("database.engine"):
+        app.tell(
+            "snapshot",
+            "true, but the app has no database to take a snapshot of. Write database: {engine: mysql}, or remove it.",
+        )
+    elif isinstance(url, str):
+        try:
+            parse(url)
+        except ValueError as error:
+            app.tell("snapshot", f"true, but no snapshot can be taken: {error}. Change env.DATABASE_URL, or remove it.")
 
 
 def _processes(app: App) -> None:

@@ -98,7 +98,7 @@ class Key:
     """One key of an app."""
 
     path: str
-    kind: str  # text | integer | workers | choice | list | mapping | scalar
+    kind: str  # text | integer | boolean | workers | choice | list | mapping | scalar
     text: str
     example: str
     default: Any = None
@@ -380,6 +380,14 @@ KEYS: tuple[Key, ...] = (
         default=[],
     ),
     Key("migrate[]", "text", "A command.", "flask db upgrade", rule="command"),
+    Key(
+        "snapshot",
+        "boolean",
+        "Keep a snapshot of the database from before each `migrate`; put it back when the migrations fail half-way. See [migrations.md](migrations.md).",
+        "snapshot: true",
+        default=False,
+        refuses="`true` without a database or without `migrate`; a `DATABASE_URL` of your own that cannot be dumped",
+    ),
     Key(
         "processes",
         "mapping",

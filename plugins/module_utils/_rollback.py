@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from ansible_collections.flaskhost.stack.plugins.module_utils._migrations import revisions
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, read_json
+from ansible_collections.flaskhost.stack.plugins.module_utils._snapshots import database_file, fitting
 
 
 def check_target(name: str, target: str, asked: str, live: str, finished: Collection[str]) -> None:
@@ -25,11 +27,14 @@ def check_target(name: str, target: str, asked: str, live: str, finished: Collec
     )
 
 
-def check_heads(name: str, target: str, heads: Collection[str], known: Collection[str]) -> None:
+def check_heads(
+    name: str, target: str, heads: Collection[str], known: Collection[str], snapshot: dict[str, Any] | None = None
+) -> None:
     """Refuse a release whose code does not know where the database is.
 
     :param heads: migrations that the database is at.
     :param known: migrations in the code of the target.
+    :param snapshot: record of a snapshot that this code can work with, if there is one.
     :raises ReleaseError: with the migrations and what to do.
     """
     unknown = [head for head in heads if head not in known]
@@ -38,25 +43,30 @@ def check_heads(name: str, target: str, heads: Collection[str], known: Collectio
             f"rollback: the database of {name} is at migration {', '.join(unknown)}, which the code of {target} does "
             "not know. Deploy a version that knows it; or, once the database is downgraded or where the older code can "
             "do with the newer tables, give `-e flask_rollback_force=true`."
+            + (
+                f" Or go back with the data of then: `-e flask_restore=true` puts back the snapshot of {snapshot['when']} "
+                f"({snapshot['name']}) first; what was written since is not in it."
+                if snapshot
+                else ""
+            )
         )
 
 
-def choose(app: App, asked: str, force: bool) -> str:
-    """The release that a rollback of an app goes to.
+def choose(app: App, asked: str, force: bool, restore: bool = False) -> tuple[str, str]:
+    """The release that a rollback of an app goes to, and the snapshot to put back for it (empty when there is none to).
 
     :param asked: id of a release, empty for the one that was live before.
     :param force: do not ask what the database is at.
+    :param restore: put the database back to a snapshot that the code knows, if it does not know where it is.
     :raises ReleaseError: when it is refused.
     """
     live = app.live()
     target = asked or (app.previous(live) if live else "")
     check_target(app.name, target, asked, live, [release for release in app.releases() if app.finished(release)])
+    known = revisions(app.release_dir(target))
+    if restore:
+        return target, str(fitting(app, target, known).get("name", ""))
     heads = read_json(database_file(app)).get("heads")
     if heads and isinstance(heads, list) and not force:
-        check_heads(app.name, target, [str(head) for head in heads], revisions(app.release_dir(target)))
-    return target
-
-
-def database_file(app: App) -> str:
-    """What is known of the database: the migrations it is at, the release that ran them, and when."""
-    return f"{app.paths['root']}/database.json"
+        check_heads(app.name, target, [str(head) for head in heads], known, fitting(app, target, known))
+    return target, ""

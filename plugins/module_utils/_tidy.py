@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import time
 
+from ansible_collections.flaskhost.stack.plugins.module_utils import _snapshots
 from ansible_collections.flaskhost.stack.plugins.module_utils._git import DEPLOY_KEY
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._sqlite import SCRATCH
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
     Supervisord,
     app_groups,
@@ -69,7 +71,9 @@ def tidy(app: App, check: bool = False) -> list[str]:
     unfinished = [release for release in app.releases() if release != live and not app.finished(release)]
     # between two deploys nothing runs but the live release
     groups = [group for group in app_groups(app.name) if release_of(group) != live]
-    debris = _debris(app.paths["releases"], ".") + _debris(app.paths["cache"], DEPLOY_KEY)
+    cache = app.paths["cache"]
+    debris = _debris(app.paths["releases"], ".") + _debris(cache, DEPLOY_KEY) + _debris(cache, SCRATCH)
+    debris += _snapshots.debris(app)
     if not check:
         if groups:
             # also where the live one was finished before: a rollback may have died in the middle of its switch
@@ -107,7 +111,7 @@ def remove_unfinished(app: App, live: str) -> list[str]:
 
 
 def prune(app: App, live: str, keep: int, check: bool = False) -> list[str]:
-    """Delete old finished releases beyond ``keep``, and virtual environments that none uses.
+    """Delete old finished releases beyond ``keep`` with their snapshots, and virtual environments that none uses.
 
     Never the live release, its predecessor, or one that still has a program.
 
@@ -122,7 +126,9 @@ def prune(app: App, live: str, keep: int, check: bool = False) -> list[str]:
         for release in old:
             app.remove(release)
     venvs = app.unused_venvs()
+    snapshots: list[str] = []
     if not check:
         for path in venvs:
             shutil.rmtree(path, ignore_errors=True)
-    return [*old, *venvs]
+        snapshots = _snapshots.prune(app, old, keep)
+    return [*old, *venvs, *snapshots]

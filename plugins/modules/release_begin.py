@@ -14,6 +14,7 @@ description:
   - Checks free disk space before anything else is done.
   - For a rollback, chooses the release to go to, and refuses one that was never finished, or whose code does not know the
     migrations that the database is at.
+  - Finds the snapshot of the database that is to be put back.
 options:
   app:
     description: The resolved app.
@@ -39,6 +40,12 @@ options:
     description: Id of the release to go back to. Empty means the one that was live before.
     type: str
     default: ''
+  restore:
+    description:
+      - Find the snapshot to put back. For a rollback, the newest that the code of the release knows; else the one of
+        O(target), or the one from before the migrations that ran last.
+    type: bool
+    default: false
   force:
     description: Go back also to a release whose code does not know the migrations that the database is at.
     type: bool
@@ -76,6 +83,15 @@ target:
   description: Id of the release that a rollback goes to; empty when it is none.
   returned: success
   type: str
+snapshot:
+  description: Name of the snapshot to put back; empty when it is none.
+  returned: success
+  type: str
+snapshots:
+  description: Names of all snapshots, oldest first.
+  returned: success
+  type: list
+  elements: str
 record:
   description: RELEASE.json of the live release.
   returned: success
@@ -105,6 +121,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _history, _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, read_json, utc_now
 from ansible_collections.flaskhost.stack.plugins.module_utils._rollback import choose
+from ansible_collections.flaskhost.stack.plugins.module_utils._snapshots import find, records
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import SupervisordError
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import tidy
@@ -147,6 +164,7 @@ def main() -> None:
             "rollback": {"type": "bool", "default": False},
             "target": {"type": "str", "default": ""},
             "force": {"type": "bool", "default": False},
+            "restore": {"type": "bool", "default": False},
             # from the action plugin
             "holder": {"type": "dict", "required": True},
             "break_token": {"type": "str", "default": "", "no_log": False},
@@ -156,7 +174,15 @@ def main() -> None:
     app = App(module.params["app"])
     if not os.path.isdir(app.paths["root"]):
         if module.check_mode and not module.params["rollback"]:
-            nothing = {"token": "", "who": "", "live": "", "previous": "", "target": ""}
+            nothing: dict[str, object] = {
+                "token": "",
+                "who": "",
+                "live": "",
+                "previous": "",
+                "target": "",
+                "snapshot": "",
+                "snapshots": [],
+            }
             module.exit_json(changed=True, **nothing, record={}, releases=[], removed=[])
         module.fail_json(msg=f"lock: {app.paths['root']} does not exist; run site.yml first, it prepares the host")
     holder = module.params["holder"]
@@ -196,7 +222,11 @@ def main() -> None:
                 "record": app.record(live) if live else {},
                 "releases": [app.record(release) for release in app.releases() if app.finished(release)],
             }
-        target = choose(app, module.params["target"], module.params["force"]) if module.params["rollback"] else ""
+        target, snapshot = "", ""
+        if module.params["rollback"]:
+            target, snapshot = choose(app, module.params["target"], module.params["force"], module.params["restore"])
+        elif module.params["restore"]:
+            snapshot = str(find(app, module.params["target"]).get("name", ""))
     except (ReleaseError, SupervisordError, OSError) as error:
         message = str(error) if isinstance(error, ReleaseError) else f"pre-flight: {error}"
         # a rollback that is refused is none
@@ -211,6 +241,8 @@ def main() -> None:
         removed=removed,
         broken=broken,
         target=target,
+        snapshot=snapshot,
+        snapshots=[str(record["name"]) for record in records(app)],
         seconds=steps.seconds,
         **told,
     )

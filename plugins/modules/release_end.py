@@ -12,6 +12,7 @@ description:
   - C(finished) and C(rolled_back) start the release's workers, end the former release gracefully and write the record;
     a release that was rolled back from is marked, and old ones are pruned.
   - C(failed) stops what the candidate runs and deletes it; the live release is never touched.
+  - C(restored) deletes snapshots beyond C(keep_releases) of the app; no release has changed.
   - Always writes one line to C(history.jsonl) of the app, of which the newest 1000 are kept, and gives the lock back, last of all.
 options:
   app:
@@ -29,7 +30,7 @@ options:
   result:
     description: How it went.
     type: str
-    choices: [finished, failed, rolled_back, unchanged]
+    choices: [finished, failed, rolled_back, restored, unchanged]
     required: true
   former:
     description: The release that was live before.
@@ -164,7 +165,11 @@ def main() -> None:
             "app": {"type": "dict", "required": True},
             "release": {"type": "str", "default": ""},
             "token": {"type": "str", "required": True, "no_log": False},
-            "result": {"type": "str", "choices": ["finished", "failed", "rolled_back", "unchanged"], "required": True},
+            "result": {
+                "type": "str",
+                "choices": ["finished", "failed", "rolled_back", "restored", "unchanged"],
+                "required": True,
+            },
             "former": {"type": "str", "default": ""},
             "former_workers": {"type": "list", "elements": "int", "default": []},
             "seconds": {"type": "dict", "default": {}},
@@ -199,6 +204,9 @@ def main() -> None:
             with steps.step("prune"):
                 pruned = remove_unfinished(app, release)
                 pruned += prune(app, release, params["app"]["keep_releases"])
+        elif result == "restored":
+            with steps.step("prune"):
+                pruned = prune(app, app.live(), params["app"]["keep_releases"])
         elif result == "failed":
             pruned = discard(app, release, params["keep_candidate"])
             pruned += prune(app, app.live(), params["app"]["keep_releases"])

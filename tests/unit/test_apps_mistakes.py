@@ -260,6 +260,35 @@ ONE_APP: list[tuple[str, dict[Any, Any], list[str]]] = [
     ("build as text", {"build": "make"}, ["flask_apps[0].build", "must be a list, not 'make'"]),
     ("build item", {"build": [{"run": "make"}]}, ["flask_apps[0].build[0]", "must be a text, not a mapping"]),
     ("migrate item", {"migrate": ["flask db upgrade", 3]}, ["flask_apps[0].migrate[1]", "must be a text, not 3"]),
+    (
+        "snapshot in quotes",
+        {"snapshot": "true", "migrate": ["x"], "database": {"engine": "sqlite"}},
+        ["flask_apps[0].snapshot (app blog)", "must be true or false, not 'true'. Write it without quotes."],
+    ),
+    (
+        "snapshot of nothing",
+        {"snapshot": True, "migrate": ["x"], "database": {}, "env": {}},
+        ["flask_apps[0].snapshot (app blog)", "no database", "Write database: {engine: mysql}, or remove it."],
+    ),
+    (
+        "snapshot before nothing",
+        {"snapshot": True, "migrate": [], "database": {"engine": "sqlite"}},
+        [
+            "flask_apps[0].snapshot (app blog)",
+            "no migrate commands",
+            "Write migrate: [flask db upgrade], or remove it.",
+        ],
+    ),
+    (
+        "snapshot of an unknown database",
+        {"snapshot": True, "migrate": ["x"], "database": {}, "env": {"DATABASE_URL": "oracle://u:secret-part@h/x"}},
+        ["flask_apps[0].snapshot (app blog)", "DATABASE_URL begins with oracle://; known are mariadb://"],
+    ),
+    (
+        "snapshot of a relative file",
+        {"snapshot": True, "migrate": ["x"], "database": {}, "env": {"DATABASE_URL": "sqlite:///blog.db"}},
+        ["flask_apps[0].snapshot (app blog)", "names the relative file 'blog.db'; write it with its whole path"],
+    ),
     ("empty command", {"build": [" "]}, ["flask_apps[0].build[0]", "not empty"]),
     ("process name", {"processes": {"Worker": "x"}}, ["flask_apps[0].processes.Worker", "malformed", "lower-case"]),
     ("process web", {"processes": {"web": ""}}, ["flask_apps[0].processes.web", "the app itself"]),
@@ -612,7 +641,7 @@ def test_table_is_sound() -> None:
     assert len(BY_PATH) == len(KEYS)
     for key in KEYS:
         assert not key.rule or key.rule in RULES, key.path
-        assert key.kind in ("text", "integer", "workers", "choice", "list", "mapping", "scalar")
+        assert key.kind in ("text", "integer", "boolean", "workers", "choice", "list", "mapping", "scalar")
         assert key.text.endswith("."), key.path
         assert key.example, key.path
         assert (key.kind == "choice") == bool(key.choices), key.path

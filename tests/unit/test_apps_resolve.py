@@ -55,6 +55,8 @@ def test_defaults() -> None:
         "python": {"requirements": "auto", "packages": ["gunicorn"]},
         "build": [],
         "migrate": [],
+        "snapshot": False,
+        "snapshot_client": "",
         "processes": {},
         "static": [],
         "shared": {"dirs": [], "files": []},

@@ -16,9 +16,9 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._rollback import (
     check_heads,
     check_target,
     choose,
-    database_file,
 )
-from ansible_collections.flaskhost.stack.plugins.modules import release_begin, release_command
+from ansible_collections.flaskhost.stack.plugins.module_utils._snapshots import database_file
+from ansible_collections.flaskhost.stack.plugins.modules import release_begin, release_migrate
 
 from tests.support.host import Host
 
@@ -183,7 +183,7 @@ def test_choose(blog: App, at: Any, asked: str, force: bool, expected: str) -> N
     if at is not None:
         write_json(database_file(blog), {"heads": at})
     if expected in R:
-        assert choose(blog, asked, force) == expected
+        assert choose(blog, asked, force) == (expected, "")
     else:
         with pytest.raises(ReleaseError, match=expected):
             choose(blog, asked, force)
@@ -248,21 +248,19 @@ def test_begin_of_a_deploy_asks_nothing(blog: App, call: Any) -> None:
 
 def test_heads_are_recorded_once_the_commands_ended_well(blog: App, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     call(release_begin, app=blog.app, holder=HOLDER, min_free_mb=0)
-    run = {"app": blog.app, "token": "mine", "commands": [], "step": "migrate"}
-    call(release_command, **run, release=R[2])
-    assert not os.path.exists(database_file(blog))
-    call(release_command, **run, release=R[2], record_heads=True)
+    run = {"app": {**blog.app, "migrate": []}, "token": "mine"}
+    call(release_migrate, **run, release=R[2])
     noted = json.loads(Path(database_file(blog)).read_text(encoding="utf-8"))
     assert (noted["heads"], noted["release"], sorted(noted)) == (["b"], R[2], ["heads", "release", "when"])
     assert blog.record(R[2])["migration_heads"] == ["b"]
-    call(release_command, **run, release=R[0], record_heads=True)
+    call(release_migrate, **run, release=R[0], elsewhere=True)
     assert blog.record(R[0])["migration_heads"] == []
     assert read_json(database_file(blog)) == noted, "a release without migrations says nothing of the database"
 
     def fails(*_arguments: Any, **_options: Any) -> None:
         raise ReleaseError("migrate: no")
 
-    monkeypatch.setattr(release_command, "run_commands", fails)
-    assert call(release_command, **run, release=R[1], record_heads=True)["failed"]
+    monkeypatch.setattr(release_migrate, "run_commands", fails)
+    assert call(release_migrate, **run, release=R[1])["failed"]
     assert read_json(database_file(blog)) == noted
     assert "migration_heads" not in blog.record(R[1])

@@ -426,7 +426,15 @@ class Module:
 def test_begin_leaves_no_lock_when_it_fails(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     releases(host, blog, "finished")
     holder = {"token": "mine", "owner": "ann", "controller": "laptop"}
-    params = {"app": blog.app, "holder": holder, "wait": 0, "min_free_mb": 0, "break_token": "", "rollback": False}
+    params = {
+        "app": blog.app,
+        "holder": holder,
+        "wait": 0,
+        "min_free_mb": 0,
+        "break_token": "",
+        "rollback": False,
+        "restore": False,
+    }
     params |= {"purpose": "deploy main"}
     monkeypatch.setattr(release_begin, "AnsibleModule", lambda **given: Module(params))
 
