@@ -148,7 +148,15 @@ def test_a_run_that_did_nothing_is_not_told(host: Host, monkeypatch: pytest.Monk
 
 def begin(monkeypatch: pytest.MonkeyPatch, app: App, **given: Any) -> str:
     holder = {"token": "other", "owner": "bob", "controller": "desk"}
-    params = {"app": app.app, "holder": holder, "purpose": "rollback", "wait": 0, "min_free_mb": 0, "rollback": False}
+    params = {
+        "app": app.app,
+        "holder": holder,
+        "purpose": "rollback",
+        "wait": 0,
+        "min_free_mb": 0,
+        "rollback": False,
+        "restore": False,
+    }
     params |= {"break_token": "", "target": "", "force": False, **given}
     monkeypatch.setattr(release_begin, "AnsibleModule", lambda **spec: Module(params))
     monkeypatch.setattr(release_begin, "tidy", lambda *given: [])
