@@ -13,7 +13,9 @@ class ActionModule(ActionBase):
     """Action part of ``flaskhost.stack.release_begin``."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(["app", "purpose", "wait", "min_free_mb", "rollback", "target", "force", "restore"])
+    _VALID_ARGS = frozenset(
+        ["app", "purpose", "wait", "min_free_mb", "rollback", "target", "force", "restore", "canary"]
+    )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""

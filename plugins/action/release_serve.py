@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from typing import Any
 
 from ansible_collections.flaskhost.stack.plugins.plugin_utils._render import RenderingAction
@@ -12,18 +13,38 @@ from ansible_collections.flaskhost.stack.plugins.plugin_utils._render import Ren
 class ActionModule(RenderingAction):
     """Action part of ``flaskhost.stack.release_serve``."""
 
-    _VALID_ARGS = frozenset(["app", "release", "token", "former", "program", "upstream", "files"])
+    _VALID_ARGS = frozenset(
+        ["app", "release", "token", "former", "previous", "share", "preview", "program", "upstream", "files"]
+    )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""
         super().run(tmp, task_vars)
         variables, arguments = task_vars or {}, dict(self._task.args)
-        names = {"upstream_live": arguments["release"], "upstream_previous": arguments.get("former") or ""}
+        program = arguments.pop("program", None)
+        if arguments.get("share"):
+            arguments["preview"] = arguments.get("preview") or secrets.token_hex(8)
         payload = {
             "files": self.render_entries(arguments.pop("files", None), variables),
-            "program": self.render(arguments.pop("program"), {}, variables),
-            "upstream": self.render(arguments.pop("upstream"), names, variables),
+            "program": self.render(program, {}, variables) if program else None,
+            "upstream": self.render(arguments.pop("upstream"), _upstream(arguments), variables),
         }
+        arguments.pop("previous", None)
         return self.execute_hidden(
             "flaskhost.stack.release_serve", {**arguments, "payload": json.dumps(payload)}, variables
         )
+
+
+def _upstream(arguments: dict[str, Any]) -> dict[str, str]:
+    """What the template of the upstream file is told."""
+    release, former = arguments["release"], arguments.get("former") or ""
+    previous = arguments.get("previous") or former
+    if not arguments.get("share"):
+        return {"upstream_live": release, "upstream_previous": previous}
+    return {
+        "upstream_live": former,
+        "upstream_previous": previous,
+        "upstream_candidate": release,
+        "upstream_share": arguments["share"],
+        "upstream_preview": arguments["preview"],
+    }

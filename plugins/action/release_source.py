@@ -19,7 +19,9 @@ class ActionModule(ActionBase):
     """Action part of ``flaskhost.stack.release_source``."""
 
     TRANSFERS_FILES = True
-    _VALID_ARGS = frozenset(["app", "version", "stamp", "token", "config", "who", "reuse_commit", "deploy_key"])
+    _VALID_ARGS = frozenset(
+        ["app", "version", "stamp", "token", "config", "who", "canary", "reuse_commit", "deploy_key"]
+    )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""

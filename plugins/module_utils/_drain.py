@@ -7,7 +7,11 @@ import contextlib
 import subprocess
 import time
 
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
+
 NGINX_PID = "/run/nginx.pid"
+# seconds; nothing new is queued once nginx has been reloaded, so this is for what came just before
+DRAIN_TIMEOUT = 10.0
 
 
 def waiting(path: str) -> int:
@@ -56,6 +60,16 @@ def outlive(pids: list[int], timeout: float, name: str = "nginx") -> list[int]:
         if not left or time.monotonic() >= deadline:
             return left
         time.sleep(0.05)
+
+
+def let_finish(app: App, release: str, former_workers: list[int]) -> None:
+    """Wait until nobody is on the way to a release that gets nothing new.
+
+    :param former_workers: nginx's workers from before the reload that said so.
+    """
+    # what nginx took before goes there still: first to nginx's end, then into the socket
+    outlive(former_workers, app.app["timeout"])
+    drain([app.socket(release)], DRAIN_TIMEOUT)
 
 
 def _called(pid: int) -> str:

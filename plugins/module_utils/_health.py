@@ -79,7 +79,7 @@ def complaint(app: App, release: str, *, through_web: bool) -> str:
     target = f"{scheme}://127.0.0.1" if through_web else app.socket(release)
     daemon = Supervisord()
     healthy, seen = _probe.wait_for(
-        lambda: _probe.ask(target, path=check["path"], host=host, scheme=scheme),
+        lambda: _probe.ask(target, path=check["path"], host=host, scheme=scheme, side=app.side(release)),
         status=check["status"],
         release=release,
         timeout=check["timeout"],

@@ -36,7 +36,7 @@ def overview(app: App, processes: list[dict[str, Any]] | None, lines: int) -> di
     releases = [_release(app, release, history) for release in reversed(app.releases())]
     # a group that is not ours may have any name
     own = [_process(info) for info in processes or [] if info["group"].startswith(f"{app.name}@")]
-    shares = _shares(app)
+    shares = app.shares()
     return {
         "app": app.name,
         "url": app.app.get("url", ""),
@@ -81,12 +81,6 @@ def seconds_of(line: dict[str, Any]) -> dict[str, float]:
     if not isinstance(given, dict):
         return {}
     return {str(step): float(value) for step, value in given.items() if isinstance(value, (int, float))}
-
-
-def _shares(app: App) -> list[dict[str, Any]]:
-    """Who gets what part of the visitors, in percent."""
-    served = app.served()
-    return [{"release": served, "share": 100}] if served else []
 
 
 def _process(info: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 RELEASE_HEADER = "X-Flaskhost-Release"
+# by its value, nginx sends a visitor to the live release or to a canary
+SIDE_COOKIE = "flaskhost_side"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,13 @@ def _deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
 
 
 def ask(
-    target: str, *, path: str = "/", host: str = "localhost", scheme: str = "https", timeout: float = 5.0
+    target: str,
+    *,
+    path: str = "/",
+    host: str = "localhost",
+    scheme: str = "https",
+    side: str = "",
+    timeout: float = 5.0,
 ) -> Answer:
     """One GET.
 
@@ -83,10 +91,13 @@ def ask(
     :param path: what to get.
     :param host: value of the Host header and of SNI.
     :param scheme: what X-Forwarded-Proto says on a unix socket, where no web server says it.
+    :param side: which release to ask while there is a canary (see ``App.side``).
     :param timeout: seconds to connect, and then for the whole answer.
     """
     try:
         headers = {"Host": host, "User-Agent": "flaskhost-probe", "Accept": "*/*", "Connection": "close"}
+        if side:
+            headers["Cookie"] = f"{SIDE_COOKIE}={side}"
         if target.startswith("/"):
             connected = _unix(target, timeout)
             headers |= {"X-Forwarded-Proto": scheme, "X-Forwarded-Host": host, "X-Forwarded-For": "127.0.0.1"}

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from dataclasses import dataclass
 from typing import Any
 
 UPSTREAMS = "/etc/nginx/flaskhost/upstreams"
@@ -17,10 +18,21 @@ LAUNCH = "/usr/local/lib/flaskhost/launch"
 # made by the source step, taken away by deploy_helper's finalize
 UNFINISHED = "DEPLOY_UNFINISHED"
 _RECORD = "RELEASE.json"
+# ends the name of the upstream that a canary has; no app has a dot in its name
+CANARY = ".candidate"
 
 
 class ReleaseError(Exception):
     """A step cannot be done; the message names step, cause and fix."""
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A candidate that runs beside the live release."""
+
+    release: str
+    share: float  # percent of the visitors
+    preview: str  # what chooses it, as the visitor's cookie or in the address
 
 
 def utc_now() -> str:
@@ -121,16 +133,49 @@ class App:
         name = os.path.basename(os.path.realpath(link))
         return name if os.path.isdir(self.release_dir(name)) else ""
 
-    def served(self) -> str:
-        """The release that nginx's upstream names; empty when there is none."""
-        try:
-            path = os.path.join(UPSTREAMS, f"{self.name}.conf")
-            with open(path, encoding="utf-8", errors="replace") as stream:
-                found = re.search(rf"unix:{re.escape(self.paths['run'])}/([^\s;/]+)\.sock", stream.read())
-        except OSError:
-            found = None
+    def _upstream_text(self) -> str:
+        """nginx's upstream file of the app; empty when there is none."""
+        path = os.path.join(UPSTREAMS, f"{self.name}.conf")
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+        return ""
+
+    def _upstream(self, end: str = "") -> str:
+        """The release that an upstream of the app names, where that is on the host."""
+        block = rf"upstream flaskhost_{re.escape(self.name)}{re.escape(end)} {{"
+        socket = rf"server unix:{re.escape(self.paths['run'])}/([^\s;/]+)\.sock"
+        found = re.search(rf"^{block}\s*{socket}", self._upstream_text(), re.MULTILINE)
         name = found.group(1) if found else ""
         return name if name and os.path.isdir(self.release_dir(name)) else ""
+
+    def served(self) -> str:
+        """The release that nginx's upstream names; empty when there is none."""
+        return self._upstream()
+
+    def canary(self) -> Canary | None:
+        """The candidate that nginx sends some visitors to, and that its record calls one."""
+        release = self._upstream(CANARY)
+        record = self.record(release) if release else {}
+        if record.get("state") != "candidate":
+            return None
+        pattern = rf"^\s*([0-9.]+)% flaskhost_{re.escape(self.name + CANARY)};"
+        share = re.search(pattern, self._upstream_text(), re.MULTILINE)
+        return Canary(release, float(share.group(1)) if share else 0.0, str(record.get("preview", "")))
+
+    def side(self, release: str) -> str:
+        """What a visitor's cookie says to be sent to a release, whatever the shares; empty when there is no choice."""
+        canary = self.canary()
+        return "" if canary is None else canary.preview if canary.release == release else "live"
+
+    def shares(self) -> list[dict[str, Any]]:
+        """Which release gets which share of the visitors, in percent: the live one first, then a canary.
+
+        Empty where nginx sends them to none.
+        """
+        live, canary = self.served(), self.canary()
+        percent = canary.share if canary else 0.0
+        shares = [{"release": live, "share": round(100 - percent, 2)}] if live else []
+        return shares + ([{"release": canary.release, "share": percent}] if canary else [])
 
     def live(self) -> str:
         """The release that gets the traffic: what nginx's upstream says, else ``current``."""

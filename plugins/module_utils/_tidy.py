@@ -51,6 +51,12 @@ def stop_groups(groups: list[str]) -> None:
         daemon.stop(group)
 
 
+def in_service(app: App) -> set[str]:
+    """The releases that visitors get: the live one, and a canary."""
+    canary = app.canary()
+    return {app.live(), canary.release if canary else ""} - {""}
+
+
 def end_all_but(app: App, live: str) -> list[str]:
     """Wait until nothing of an app runs but its live release. Returns the groups that had to end."""
     running = {str(info["group"]) for info in Supervisord().processes()}
@@ -68,9 +74,10 @@ def tidy(app: App, check: bool = False) -> list[str]:
     :raises ReleaseError: nginx refuses its files; nothing was removed.
     """
     live = app.live()
-    unfinished = [release for release in app.releases() if release != live and not app.finished(release)]
-    # between two deploys nothing runs but the live release
-    groups = [group for group in app_groups(app.name) if release_of(group) != live]
+    serving = in_service(app)
+    unfinished = [release for release in app.releases() if release not in serving and not app.finished(release)]
+    # between two deploys nothing runs but the live release and a canary
+    groups = [group for group in app_groups(app.name) if release_of(group) not in serving]
     cache = app.paths["cache"]
     debris = _debris(app.paths["releases"], ".") + _debris(cache, DEPLOY_KEY) + _debris(cache, SCRATCH)
     debris += _snapshots.debris(app)

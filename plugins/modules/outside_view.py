@@ -69,7 +69,7 @@ import http.client
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils._probe import RELEASE_HEADER, connect
+from ansible_collections.flaskhost.stack.plugins.module_utils._probe import RELEASE_HEADER, SIDE_COOKIE, connect
 
 
 def is_open(address: str, port: int, timeout: float) -> bool:
@@ -86,7 +86,9 @@ def get(address: str, host: str, path: str, tls: bool, timeout: float) -> tuple[
     connection = http.client.HTTPConnection(address, timeout=timeout)
     connection.sock = connect(address, 443 if tls else 80, host, tls, timeout)
     try:
-        connection.request("GET", path, headers={"Host": host, "User-Agent": "flaskhost-validate"})
+        # of the live release, also while a canary is on
+        headers = {"Host": host, "User-Agent": "flaskhost-validate", "Cookie": f"{SIDE_COOKIE}=live"}
+        connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         response.read()
         return response.status, {key.lower(): value for key, value in response.getheaders()}

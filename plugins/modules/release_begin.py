@@ -46,6 +46,13 @@ options:
         O(target), or the one from before the migrations that ran last.
     type: bool
     default: false
+  canary:
+    description:
+      - What to do about a canary. C(refuse) fails while there is one, C(require) while there is none.
+      - C(allow) fails where there is no live release that it could stand beside.
+    type: str
+    choices: [refuse, allow, require]
+    default: refuse
   force:
     description: Go back also to a release whose code does not know the migrations that the database is at.
     type: bool
@@ -92,6 +99,10 @@ snapshots:
   returned: success
   type: list
   elements: str
+canary:
+  description: The canary, as C(release), C(share) in percent and C(preview); empty when there is none.
+  returned: success
+  type: dict
 record:
   description: RELEASE.json of the live release.
   returned: success
@@ -113,9 +124,11 @@ removed:
 """
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _history, _release_lock
@@ -138,6 +151,31 @@ def require_space(app: App, needed: int) -> None:
             f"pre-flight: only {free} MiB are free in {app.paths['root']}, {needed} MiB are needed "
             "(release_min_free_mb). Make room, or lower keep_releases of the app."
         )
+
+
+def canary_of(app: App, wish: str, purpose: str) -> dict[str, Any]:
+    """The canary, for those who may meet one.
+
+    :param wish: refuse, allow or require it.
+    :raises ReleaseError: what is begun does not go with what there is.
+    """
+    canary, live = app.canary(), app.live()
+    if canary and wish == "refuse":
+        raise ReleaseError(
+            f"{purpose}: {app.name} has a canary, {canary.release}, which gets {canary.share:g} % of the visitors beside "
+            f"{live}. First end it: `ansible-playbook promote.yml -e flask_app={app.name}` makes it live, abort.yml removes "
+            "it. Nothing was changed."
+        )
+    if canary is None and wish == "require":
+        raise ReleaseError(
+            f"{purpose}: {app.name} has no canary; live is {live or 'none'}. "
+            f"`ansible-playbook deploy.yml -e flask_app={app.name} -e flask_canary=10` makes one."
+        )
+    if not live and wish == "allow":
+        raise ReleaseError(
+            f"{purpose}: {app.name} has no live release that a canary could stand beside. Deploy it without flask_canary first."
+        )
+    return dataclasses.asdict(canary) if canary else {}
 
 
 def give_back(app: App, token: str) -> None:
@@ -165,6 +203,7 @@ def main() -> None:
             "target": {"type": "str", "default": ""},
             "force": {"type": "bool", "default": False},
             "restore": {"type": "bool", "default": False},
+            "canary": {"type": "str", "choices": ["refuse", "allow", "require"], "default": "refuse"},
             # from the action plugin
             "holder": {"type": "dict", "required": True},
             "break_token": {"type": "str", "default": "", "no_log": False},
@@ -182,6 +221,7 @@ def main() -> None:
                 "target": "",
                 "snapshot": "",
                 "snapshots": [],
+                "canary": {},
             }
             module.exit_json(changed=True, **nothing, record={}, releases=[], removed=[])
         module.fail_json(msg=f"lock: {app.paths['root']} does not exist; run site.yml first, it prepares the host")
@@ -219,6 +259,7 @@ def main() -> None:
             told = {
                 "live": live,
                 "previous": app.previous(live) if live else "",
+                "canary": canary_of(app, module.params["canary"], module.params["purpose"]),
                 "record": app.record(live) if live else {},
                 "releases": [app.record(release) for release in app.releases() if app.finished(release)],
             }

@@ -11,7 +11,8 @@ version_added: "0.1.0"
 description:
   - C(finished) and C(rolled_back) start the release's workers, end the former release gracefully and write the record;
     a release that was rolled back from is marked, and old ones are pruned.
-  - C(failed) stops what the candidate runs and deletes it; the live release is never touched.
+  - C(failed) stops what the candidate runs and deletes it; the live release is never touched, nor is a canary.
+  - C(candidate) leaves the release as a canary. C(aborted) ends one that was, gracefully, and deletes it.
   - C(restored) deletes snapshots beyond C(keep_releases) of the app; no release has changed.
   - Always writes one line to C(history.jsonl) of the app, of which the newest 1000 are kept, and gives the lock back, last of all.
 options:
@@ -30,7 +31,7 @@ options:
   result:
     description: How it went.
     type: str
-    choices: [finished, failed, rolled_back, restored, unchanged]
+    choices: [finished, failed, rolled_back, restored, unchanged, candidate, aborted]
     required: true
   former:
     description: The release that was live before.
@@ -90,7 +91,7 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _history, _release_lock
-from ansible_collections.flaskhost.stack.plugins.module_utils._drain import drain, outlive
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import let_finish
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import died_early
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, read_json, utc_now
@@ -104,13 +105,13 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord impor
 )
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import (
     end_all_but,
+    in_service,
     prune,
     remove_unfinished,
     stop_groups,
 )
 
-# seconds; nothing new is queued once nginx has been reloaded, so this is for what came just before
-DRAIN_TIMEOUT = 10.0
+RESULTS = ["finished", "failed", "rolled_back", "restored", "unchanged", "candidate", "aborted"]
 # seconds in which a worker that cannot start shows that
 WORKERS_WATCHED = 1.5
 
@@ -128,9 +129,7 @@ def retire(app: App, release: str, former: str, workers: str, former_workers: li
         if why:
             raise ReleaseError(f"retire: a worker process does not stay up: {why}")
     if former and former != release:
-        # what nginx took before the reload still goes there: first to nginx's end, then into the socket
-        outlive(former_workers, app.app["timeout"])
-        drain([app.socket(former)], DRAIN_TIMEOUT)
+        let_finish(app, former, former_workers)
     end_all_but(app, release)
 
 
@@ -147,7 +146,7 @@ def finish(app: App, release: str, former: str, result: str, seconds: dict[str, 
 
 def discard(app: App, release: str, keep_directory: bool) -> list[str]:
     """Stop and delete a candidate that never went live."""
-    if not release or release == app.live():
+    if not release or release in in_service(app):
         return []
     groups = [group for group in app_groups(app.name) if release_of(group) == release]
     if groups:
@@ -165,11 +164,7 @@ def main() -> None:
             "app": {"type": "dict", "required": True},
             "release": {"type": "str", "default": ""},
             "token": {"type": "str", "required": True, "no_log": False},
-            "result": {
-                "type": "str",
-                "choices": ["finished", "failed", "rolled_back", "restored", "unchanged"],
-                "required": True,
-            },
+            "result": {"type": "str", "choices": RESULTS, "required": True},
             "former": {"type": "str", "default": ""},
             "former_workers": {"type": "list", "elements": "int", "default": []},
             "seconds": {"type": "dict", "default": {}},
@@ -207,6 +202,12 @@ def main() -> None:
         elif result == "restored":
             with steps.step("prune"):
                 pruned = prune(app, app.live(), params["app"]["keep_releases"])
+        elif result == "aborted":
+            with steps.step("retire"):
+                let_finish(app, release, params["former_workers"])
+                pruned = discard(app, release, False)
+            with steps.step("prune"):
+                pruned += prune(app, app.live(), params["app"]["keep_releases"])
         elif result == "failed":
             pruned = discard(app, release, params["keep_candidate"])
             pruned += prune(app, app.live(), params["app"]["keep_releases"])
@@ -217,6 +218,9 @@ def main() -> None:
     if result != "unchanged":
         line = {"release": release, "result": result, "former": former, "who": params["who"], "when": now}
         line |= {"purpose": lock.get("purpose", ""), "seconds": seconds}
+        canary = app.canary()
+        if canary and result == "candidate":
+            line["share"] = canary.share
         if result == "failed":
             line |= _history.failure(params["failure"], str(lock.get("step", "")))
         try:

@@ -13,6 +13,8 @@ description:
     three answers in a row have the expected status and name this release, or the time is over, or the process has died.
   - Then rewrites the upstream file of the app, has nginx check and gracefully reload it, and asks through nginx, as a visitor
     would, until three answers in a row come from this release.
+  - With O(share), the former release stays live, and this one is a canary beside it, which gets that share of the visitors.
+    Through nginx, both are asked then, each by the cookie that chooses it.
   - A release that is not healthy is stopped again, and its group removed. One that does not serve loses the traffic again; the
     former upstream file is put back and loaded.
   - All in one call on the host, so that a lost connection to the control node cannot leave it half done.
@@ -33,10 +35,23 @@ options:
     description: Id of the release that has the traffic now; empty when there is none.
     type: str
     default: ""
-  program:
-    description: Template of the group's file below the role's templates.
+  previous:
+    description: Id of the release whose static files are served too. Empty means O(former).
     type: str
-    required: true
+    default: ""
+  share:
+    description: Percentage of the visitors that the release gets as a canary, as a text. Empty means all, without a canary.
+    type: str
+    default: ""
+  preview:
+    description: What a visitor's cookie says to get the canary. Empty means a new random one.
+    type: str
+    default: ""
+  program:
+    description:
+      - Template of the group's file below the role's templates.
+      - Without it, the release has been started before. It goes on as it is, whatever the inventory says by now.
+    type: str
   upstream:
     description: Template of the upstream file below the role's templates.
     type: str
@@ -63,6 +78,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+preview:
+  description: What a visitor's cookie says to get the canary.
+  returned: success
+  type: str
 former_workers:
   description: Process ids of nginx's workers from before the reload; they may still hold requests for the former release.
   returned: success
@@ -80,7 +99,7 @@ import subprocess
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils._drain import nginx_workers
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import let_finish, nginx_workers
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import (
     Change,
     FilesetError,
@@ -91,7 +110,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._health import com
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, group_file
-from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import stop_groups
+from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import in_service, stop_groups
 
 _TEST, _RELOAD = "nginx -t", "nginx -s reload"
 
@@ -111,20 +130,24 @@ def boot(app: App, release: str, payload: dict[str, Any], steps: Steps) -> None:
 
     :raises ReleaseError: it does not start or is not healthy; then nothing of it runs any more.
     """
-    group = f"{app.name}@{release}"
-    own = {"path": group_file(group), "content": payload["program"], "mode": "0600", "secret": True}
+    group, program = f"{app.name}@{release}", payload["program"]
+    own = {"path": group_file(group), "content": program, "mode": "0600", "secret": True}
     with steps.step("boot"):
-        apply_fileset([*payload["files"], own], [])
+        apply_fileset([*payload["files"], *([own] if program else [])], [])
         Supervisord().start(group)
     with steps.step("probe"):
         why = complaint(app, release, through_web=False)
         if why:
-            stop_groups([group])
+            # what ran before has visitors
+            if program:
+                stop_groups([group])
             raise ReleaseError(f"probe: {why}")
 
 
-def switch(app: App, release: str, upstream: str, former: str, steps: Steps) -> None:
+def switch(app: App, release: str, upstream: str, former: str, steps: Steps, *others: str) -> None:
     """Give the traffic to a release, and ask for it as a visitor.
+
+    :param others: releases that have to serve beside it.
 
     :raises ReleaseError: it does not serve; the former file is there again, and what it says is loaded.
     """
@@ -138,7 +161,7 @@ def switch(app: App, release: str, upstream: str, former: str, steps: Steps) -> 
             raise
     try:
         with steps.step("verify"):
-            why = complaint(app, release, through_web=True)
+            why = next(filter(None, (complaint(app, one, through_web=True) for one in (release, *others))), "")
     except (ReleaseError, OSError) as error:
         # not known to be healthy
         why = str(error) or repr(error)
@@ -156,6 +179,7 @@ def _go_back(app: App, release: str, former: str, changes: list[Change]) -> str:
             f"\nThe former file could not be put back ({error}), so the traffic stays with {release}. "
             "Mend that, then run the same again."
         )
+    workers = nginx_workers()
     run(_RELOAD)
     if not former:
         return ""
@@ -163,6 +187,9 @@ def _go_back(app: App, release: str, former: str, changes: list[Change]) -> str:
         again = complaint(app, former, through_web=True)
     except OSError as error:
         again = str(error) or repr(error)
+    if not again and release not in in_service(app):
+        # it is ended next
+        let_finish(app, release, workers)
     return f"\nThe traffic is back with {former}." + (f"\nThat does not answer either: {again}" if again else "")
 
 
@@ -174,6 +201,8 @@ def main() -> None:
             "release": {"type": "str", "required": True},
             "token": {"type": "str", "required": True, "no_log": False},
             "former": {"type": "str", "default": ""},
+            "share": {"type": "str", "default": ""},
+            "preview": {"type": "str", "default": ""},
             # rendered by the action plugin: files, program, upstream
             "payload": {"type": "str", "required": True, "no_log": True},
         },
@@ -184,10 +213,16 @@ def main() -> None:
     try:
         boot(app, release, payload, steps)
         former_workers = nginx_workers()
-        switch(app, release, payload["upstream"], former, steps)
+        others = []
+        if module.params["share"]:
+            # before nginx names it: what nginx names without such a record would be tidied away by the next run
+            app.write_record(release, state="candidate", preview=module.params["preview"])
+            others = [former]
+        switch(app, release, payload["upstream"], former, steps, *others)
     except ReleaseError as error:
         module.fail_json(msg=str(error), seconds=steps.seconds)
-    module.exit_json(changed=True, former_workers=former_workers, seconds=steps.seconds)
+    told = {"preview": module.params["preview"], "former_workers": former_workers, "seconds": steps.seconds}
+    module.exit_json(changed=True, **told)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,12 @@ options:
     description: Who deploys, for the history.
     type: str
     default: ""
+  canary:
+    description:
+      - Whether the release is to be a canary. One of this commit and configuration that is there already is not made again;
+        beside any other, none is made.
+    type: bool
+    default: false
   reuse_commit:
     description: Takes the live release's commit and code again, so that a changed configuration brings no new code.
     type: bool
@@ -143,6 +149,26 @@ def make_way(app: App, target: str) -> None:
         raise ReleaseError(f"share: making way for {', '.join(files + dirs)} ended with {code}:\n{tail(output)}")
 
 
+def require_same(app: App, canary: str, commit: str, config: str) -> None:
+    """Refuse to go on with a canary that is made of something else.
+
+    :raises ReleaseError: with what differs, and what to do.
+    """
+    record = app.record(canary)
+    other = (
+        f"of commit {str(record.get('commit'))[:12]}, and this is {commit[:12]}"
+        if record.get("commit") != commit
+        else "of another configuration than the inventory has now"
+        if record.get("config") != config
+        else ""
+    )
+    if other:
+        raise ReleaseError(
+            f"fetch: the canary {canary} of {app.name} is {other}. First end it: "
+            f"`ansible-playbook abort.yml -e flask_app={app.name}` removes it, promote.yml makes it live."
+        )
+
+
 def archive_of(params: dict[str, Any]) -> bytes:
     """The archive that the control node sent, inside of the call or as a file."""
     if params["archive_file"]:
@@ -214,6 +240,7 @@ def main() -> None:
             "token": {"type": "str", "required": True, "no_log": False},
             "config": {"type": "str", "required": True},
             "who": {"type": "str", "default": ""},
+            "canary": {"type": "bool", "default": False},
             "reuse_commit": {"type": "bool", "default": False},
             "deploy_key": {"type": "str", "no_log": True},
             # from the action plugin
@@ -231,6 +258,10 @@ def main() -> None:
     try:
         with contextlib.nullcontext() if module.check_mode else steps.step("fetch"):
             commit = commit_of(app, live, params, module.check_mode)
+            canary = app.canary() if params["canary"] else None
+            if canary:
+                require_same(app, canary.release, commit, params["config"])
+                module.exit_json(changed=False, new=False, release=canary.release, commit=commit, seconds=steps.seconds)
             if is_live(app, live, commit, params["config"]):
                 module.exit_json(changed=False, new=False, release=live, commit=commit, seconds=steps.seconds)
             release = f"{params['stamp']}-{commit[:7]}" if commit else ""

@@ -31,7 +31,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 apps:
-  description: By name, C(live), C(previous), C(record) of the live one, C(running), C(lock), C(releases).
+  description:
+    - By name, C(live), C(previous), C(record) of the live one, C(running), C(lock), C(releases).
+    - Of a canary C(canary), its id, else empty. C(shares) is a list of C(release) and C(share), percent of the visitors.
   returned: success
   type: dict
 stranger_groups:
@@ -71,11 +73,13 @@ def stranger_groups(names: set[str]) -> list[str]:
 
 def status(app: App, running: dict[str, str]) -> dict[str, object]:
     """One app's part of the answer."""
-    live = app.live()
+    live, canary = app.live(), app.canary()
     group = f"{app.name}@{live}"
     return {
         "live": live,
         "previous": app.previous(live) if live else "",
+        "canary": canary.release if canary else "",
+        "shares": app.shares(),
         "record": app.record(live) if live else {},
         "running": bool(live)
         and app.served() == live

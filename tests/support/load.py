@@ -83,7 +83,10 @@ class SteadyLoad:
         self._stop = threading.Event()
         self._mutex = threading.Lock()
         self._start = 0.0
-        self._threads = [threading.Thread(target=self._visit, args=(n, visitors), daemon=True) for n in range(visitors)]
+        self._threads = [
+            threading.Thread(target=self._visit, args=(n, visitors), name=f"visitor-{n}", daemon=True)
+            for n in range(visitors)
+        ]
 
     def __enter__(self) -> SteadyLoad:
         self._start = time.monotonic()
@@ -137,7 +140,9 @@ class SteadyLoad:
         connection.close()
 
     def _get(self, connection: http.client.HTTPSConnection) -> str:
-        connection.request("GET", self._path, headers={"Host": self._host})
+        # by its name a visitor without cookies is known, and stays on its side of a canary
+        headers = {"Host": self._host, "User-Agent": threading.current_thread().name}
+        connection.request("GET", self._path, headers=headers)
         response = connection.getresponse()
         body = response.read()
         if response.status != 200:

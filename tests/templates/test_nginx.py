@@ -107,7 +107,7 @@ def test_site_with_names_and_tls() -> None:
     assert plain.block("location", "^~", "/.well-known/acme-challenge/").value("root") == "/var/www/acme"
     assert tls.value("client_max_body_size") == "16m"
     proxy = tls.block("location", "/")
-    assert proxy.value("proxy_pass") == "http://flaskhost_blog"
+    assert proxy.value("proxy_pass") == "http://$flaskhost_pool_blog"
     assert proxy.value("proxy_read_timeout") == "35s", "nginx is more patient than the app server"
 
 
@@ -144,8 +144,8 @@ def test_static_files() -> None:
     _plain, tls = site(static=STATIC).blocks("server")
     one = tls.block("location", "~", r"^/static/(?<asset>.+)$")
     assert one.value("root") == "/srv/blog/releases"
-    live, previous = (f"/$flaskhost_{which}_blog/blog/static/$asset" for which in ("live", "previous"))
-    assert one.value("try_files") == f"{live} {previous} =404"
+    places = [f"/$flaskhost_{which}_blog/blog/static/$asset" for which in ("release", "live", "previous", "candidate")]
+    assert one.value("try_files") == f"{' '.join(places)} =404", "the visitor's own release first"
     assert one.value("expires") == "7d"
     assert one.value("disable_symlinks") == "if_not_owner from=/srv/blog/releases", "no app shows another's files"
     assert tls.block("location", "~", r"^/a\.b/(?<asset>.+)$"), "a dot is a dot"
@@ -256,6 +256,159 @@ def test_upstream_before_the_first_release() -> None:
     assert before.block("upstream").values("server") == [["unix:/run/my-app_1/none.sock", "max_fails=0"]]
 
 
+# a canary
+
+
+CANARY = {"upstream_candidate": "r2", "upstream_share": "10", "upstream_preview": "0123456789abcdef"}
+
+
+def canary(name: str = "blog", tls: dict[str, str] | None = None, **changed: str) -> Block:
+    variables = {"upstream_live": "r1", "upstream_previous": "r0", **CANARY, **changed}
+    return parse(render("release", UPSTREAM, app=app(name, tls=tls or {}), **variables))
+
+
+def lookup(block: Block, value: str) -> str:
+    """What a map with regular expressions makes of a value, as nginx does: the first that matches, else the default."""
+    for words, _inner in block:
+        if words[0].startswith('"~') and re.search(words[0][2:-1].replace("(?<", "(?P<"), value):
+            return words[1]
+    return block.value("default")
+
+
+def test_canary_stands_beside_the_live_release() -> None:
+    found = canary("my-app_1")
+    assert found.block("upstream", "flaskhost_my-app_1").values("server")[0][0] == "unix:/run/my-app_1/r1.sock"
+    assert (
+        found.block("upstream", "flaskhost_my-app_1.candidate").values("server")[0][0] == "unix:/run/my-app_1/r2.sock"
+    )
+    assert found.block("map", '""', "$flaskhost_candidate_my_dapp_u1").value("default") == "r2"
+    pools = found.block("map", "$flaskhost_pool_my_dapp_u1")
+    assert lookup(pools, "flaskhost_my-app_1.candidate") == "r2"
+    assert lookup(pools, "flaskhost_my-app_1") == "r1"
+
+
+def test_upstream_of_a_canary_is_not_that_of_another_app() -> None:
+    names = {words[1] for name in ("blog", "blog_candidate", "blog-candidate") for words, _inner in canary(name)
+             if words[0] == "upstream"}  # fmt: skip
+    assert len(names) == 6
+
+
+@pytest.mark.parametrize("share", ["0", "0.01", "0.5", "10", "50", "99.99", "100"])
+def test_share_of_a_canary(share: str) -> None:
+    split = canary(upstream_share=share).block("split_clients")
+    assert [words for words, _inner in split] == (
+        [["*", "flaskhost_blog"]]
+        if share == "0"
+        else [[f"{share}%", "flaskhost_blog.candidate"], ["*", "flaskhost_blog"]]
+    ), "the candidate first: split_clients then keeps those that are in when the share grows"
+
+
+def test_each_canary_has_other_clients() -> None:
+    first, second = (
+        next(words for words, _inner in canary(upstream_candidate=release) if words[0] == "split_clients")
+        for release in ("r2", "r3")
+    )
+    assert first[1] == '"$flaskhost_client_blog r2"' != second[1]
+
+
+@pytest.mark.parametrize(
+    ("cookie", "accept", "client"),
+    [
+        ("00ff", "text/html", "$flaskhost_kept"),
+        ("00ff", "*/*", "$flaskhost_kept"),
+        ("", "text/html,application/xml", "$flaskhost_number_blog"),
+        ("", "*/*", '"$remote_addr $http_user_agent"'),
+        ("", "", '"$remote_addr $http_user_agent"'),
+        ("00fg", "", '"$remote_addr $http_user_agent"'),
+        ("00fff", "", '"$remote_addr $http_user_agent"'),
+        ("x00ff", "text/html", "$flaskhost_number_blog"),
+    ],
+)
+def test_who_a_client_is(cookie: str, accept: str, client: str) -> None:
+    """A browser by its number; another program by its address and name, so that it stays on its side without a cookie."""
+    clients = canary().block("map", '"$cookie_flaskhost_side $http_accept"')
+    assert lookup(clients, f"{cookie} {accept}") == client
+
+
+TOKEN = CANARY["upstream_preview"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "cookie", "side"),
+    [
+        ("", "", "lot"),
+        ("", "00ff", "lot"),
+        ("", TOKEN, "candidate"),
+        (TOKEN, "", "candidate"),
+        (TOKEN, "live", "candidate"),
+        ("", "live", "live"),
+        ("live", TOKEN, "live"),
+        ("", TOKEN[:-1], "lot"),
+        ("", TOKEN + "0", "lot"),
+        ("", "x" + TOKEN, "lot"),
+        (TOKEN + "0", "", "lot"),
+        ("x", "alive", "lot"),
+    ],
+)
+def test_who_chooses_a_side(argument: str, cookie: str, side: str) -> None:
+    pools = {"lot": "$flaskhost_lot_blog", "live": "flaskhost_blog", "candidate": "flaskhost_blog.candidate"}
+    chosen = canary().block("map", '"$arg_flaskhost_side $cookie_flaskhost_side"')
+    assert lookup(chosen, f"{argument} {cookie}") == pools[side]
+
+
+@pytest.mark.parametrize(
+    ("argument", "cookie", "accept", "told"),
+    [
+        ("", "", "text/html", "$flaskhost_number_blog"),
+        ("", "other", "text/html", "$flaskhost_number_blog"),
+        ("", "", "*/*", ""),
+        ("", "00ff", "text/html", ""),
+        ("", TOKEN, "text/html", ""),
+        ("", "live", "text/html", ""),
+        (TOKEN, "", "text/html", "$arg_flaskhost_side"),
+        (TOKEN, "live", "*/*", "$arg_flaskhost_side"),
+        ("live", TOKEN, "text/html", "$arg_flaskhost_side"),
+        ("evil", "00ff", "text/html", ""),
+    ],
+)
+def test_what_a_browser_is_told_to_keep(argument: str, cookie: str, accept: str, told: str) -> None:
+    cookies = canary().block("map", '"$arg_flaskhost_side $cookie_flaskhost_side $http_accept"')
+    expected = f"flaskhost_side={told}; Path=/; Max-Age=604800; HttpOnly; SameSite=Lax; Secure" if told else ""
+    assert lookup(cookies, f"{argument} {cookie} {accept}") == f'"{expected}"'
+
+
+def test_cookie_of_a_site_without_tls() -> None:
+    cookies = canary(tls=PLAIN).block("map", '"$arg_flaskhost_side $cookie_flaskhost_side $http_accept"')
+    assert lookup(cookies, "  text/html").endswith('SameSite=Lax"'), "over http, a browser drops a Secure cookie"
+
+
+def test_site_knows_all_names_without_a_canary() -> None:
+    """The shared file has those that only a canary's upstream file has, and comes before it: the later map counts."""
+    one = app("my-app_1", static=STATIC)
+    shared = render("nginx", SHARED, nginx_sites=[one], nginx_ipv6=True)
+    assert shared.index("$flaskhost_pool_my_dapp_u1") < shared.index("include /etc/nginx/flaskhost/upstreams/")
+    maps = {words[2]: inner for words, inner in parse(shared) if words[0] == "map" and inner is not None}
+    assert maps["$flaskhost_pool_my_dapp_u1"].value("default") == "flaskhost_my-app_1"
+    assert maps["$flaskhost_release_my_dapp_u1"].value("default") == "$flaskhost_live_my_dapp_u1"
+    assert maps["$flaskhost_cookie_my_dapp_u1"].value("default") == '""'
+    text = render("nginx", SITE, item=one, nginx_ipv6=True, nginx_http2_by_listen=False)
+    upstream = render("release", UPSTREAM, app=one, upstream_live="r1", upstream_previous="")
+    defined = set(re.findall(r'map "" (\$flaskhost_\w+)', shared + upstream))
+    assert set(re.findall(r"\$flaskhost_\w+", text)) <= defined
+
+
+def test_log_tells_the_release_after_what_visitors_say() -> None:
+    """Quotes end what a visitor can write: nginx writes those in it as \\x22."""
+    found = site()
+    ((name, *parts),) = found.values("log_format")
+    line = "".join(part.strip("'") for part in parts)
+    assert line == (
+        '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" '
+        "$flaskhost_release_blog $msec"
+    )
+    assert found.blocks("server")[1].values("access_log") == [["/var/log/nginx/blog.access.log", name]]
+
+
 def test_names_of_variables_stay_apart() -> None:
     names = ["".join(parts) for parts in itertools.product("a-_du", repeat=4)]
     assert len({nginx_name(name) for name in names}) == len(names)
@@ -274,7 +427,7 @@ def test_blocks_of_a_site(tmp_path: Path) -> None:
         "nginx", SITE, item=app(), nginx_ipv6=True, nginx_http2_by_listen=True, flaskhost_templates_dir=str(tmp_path)
     )
     _plain, tls = parse(text).blocks("server")
-    assert tls.values("add_header") == [["X-Mine", "blog"]]
+    assert ["X-Mine", "blog"] in tls.values("add_header")
     assert tls.value("ssl_certificate") == "/etc/ssl/flaskhost/blog.pem"
 
 
@@ -312,7 +465,7 @@ def nginx_t(tmp_path: Path) -> Callable[..., str]:
     numbers = [int(part) for part in version.partition("/")[2].split()[0].split(".")]
     settings = {"nginx_ipv6": os.path.exists("/proc/net/if_inet6"), "nginx_http2_by_listen": numbers < [1, 25, 1]}
 
-    def check(*sites: dict[str, Any], live: str = "") -> str:
+    def check(*sites: dict[str, Any], live: str = "", **canary: str) -> str:
         def put(path: Path, text: str) -> None:
             for folder in ("/etc/nginx", "/etc/ssl", "/var/log"):
                 text = text.replace(f" {folder}/", f" {tmp_path}{folder}/")
@@ -324,7 +477,7 @@ def nginx_t(tmp_path: Path) -> Callable[..., str]:
         for one in sites:
             put(etc / f"flaskhost/sites/{one['name']}.conf", render("nginx", SITE, item=one, **settings))
             upstream = (
-                render("release", UPSTREAM, app=one, upstream_live=live, upstream_previous="")
+                render("release", UPSTREAM, app=one, upstream_live=live, upstream_previous="", **canary)
                 if live
                 else render("nginx", NONE, item=one)
             )
@@ -362,3 +515,5 @@ def nginx_t(tmp_path: Path) -> Callable[..., str]:
 def test_nginx_accepts(nginx_t: Callable[..., str], sites: list[dict[str, Any]]) -> None:
     assert nginx_t(*sites) == ""
     assert nginx_t(*sites, live="20260101T000000Z-abcdef0") == ""
+    for share in ("0", "0.01", "10", "100"):
+        assert nginx_t(*sites, live="20260101T000000Z-abcdef0", **{**CANARY, "upstream_share": share}) == ""

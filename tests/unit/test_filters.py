@@ -15,6 +15,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flaskhost.stack.plugins.filter.app_mistakes import app_mistakes
+from ansible_collections.flaskhost.stack.plugins.filter.canary_share import canary_share
 from ansible_collections.flaskhost.stack.plugins.filter.databases import databases
 from ansible_collections.flaskhost.stack.plugins.filter.dotenv import dotenv
 from ansible_collections.flaskhost.stack.plugins.filter.environments import environments
@@ -26,6 +27,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import 
 ROOT = Path(__file__).resolve().parents[2]
 FILTERS = (
     "app_mistakes",
+    "canary_share",
     "databases",
     "dotenv",
     "environments",
@@ -197,3 +199,41 @@ def test_in_a_real_play(tmp_path: Path) -> None:
     )
     assert first["databases"][0]["password"] == first["secrets"]["blog"]["database_password"]
     assert first["dotenv"] == 'A="x y"\n'
+
+
+@pytest.mark.parametrize(
+    ("given", "share"),
+    [
+        ("", ""), (None, ""), ("10", "10"), (10, "10"), (0, "0"), ("0", "0"), ("0.5", "0.5"), (0.5, "0.5"), ("12.50", "12.5"),
+        ("100", "100"), (100, "100"), ("100.00", "100"), ("007", "7"), ("10.0", "10"), (" 5 ", "5"), (99.99, "99.99"), ("0.0", "0"),
+    ],
+)  # fmt: skip
+def test_share_of_a_canary(given: Any, share: str) -> None:
+    assert canary_share(given) == share
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "ten",
+        "-1",
+        "-0.5",
+        "101",
+        100.01,
+        "0.005",
+        "10%",
+        "1e1",
+        "nan",
+        "inf",
+        "10 20",
+        ".5",
+        "5.",
+        "1,5",
+        True,
+        [10],
+        "٣",
+    ],
+)
+def test_bad_share_of_a_canary(given: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match=r"not a share.*flask_canary=10`. Nothing was changed"):
+        canary_share(given)

@@ -157,7 +157,7 @@ def begin(monkeypatch: pytest.MonkeyPatch, app: App, **given: Any) -> str:
         "rollback": False,
         "restore": False,
     }
-    params |= {"break_token": "", "target": "", "force": False, **given}
+    params |= {"break_token": "", "target": "", "force": False, "canary": "refuse", **given}
     monkeypatch.setattr(release_begin, "AnsibleModule", lambda **spec: Module(params))
     monkeypatch.setattr(release_begin, "tidy", lambda *given: [])
     with pytest.raises(Ended) as ended:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.flaskhost.stack.plugins.module_utils import (
+    _drain,
     _health,
     _history,
     _releases,
@@ -435,7 +436,7 @@ def test_begin_leaves_no_lock_when_it_fails(host: Host, blog: App, monkeypatch: 
         "rollback": False,
         "restore": False,
     }
-    params |= {"purpose": "deploy main"}
+    params |= {"canary": "refuse", "purpose": "deploy main"}
     monkeypatch.setattr(release_begin, "AnsibleModule", lambda **given: Module(params))
 
     def broken(*given: object) -> None:
@@ -486,7 +487,7 @@ def retired(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     monkeypatch.setattr(_health, "Supervisord", Daemon)
     monkeypatch.setattr(release_end, "WORKERS_WATCHED", 0.15)
     monkeypatch.setattr(release_end, "apply_fileset", lambda *given: [])
-    monkeypatch.setattr(release_end, "drain", lambda *given: None)
+    monkeypatch.setattr(_drain, "drain", lambda *given: None)
     blog.app["timeout"] = 1
     releases(host, blog, "finished", "building")
     host.group(f"blog@{R[0]}")
