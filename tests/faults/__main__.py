@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
-from tests.faults.cells import Row, chosen, table
-from tests.faults.matrix import Site, run_all
+from tests.faults.cells import SMOOTH, Cell, Row, chosen, table
+from tests.faults.matrix import Site, run, run_all
+from tests.faults.smooth import run_smooth
 from tests.support.root import FAILPOINTS, Root
 from tests.support.stack import ROOT, Stack, box
 
@@ -57,6 +58,11 @@ def prepare(fresh: bool) -> Site:
     return Site(stack, root, "guestbook", source, extra)
 
 
+def one(site: Site, cell: Cell) -> Row:
+    """One cell, whatever kind it is of."""
+    return run_smooth(site, cell) if cell.kind == SMOOTH else run(site, cell)
+
+
 def tell(row: Row, seconds: float) -> None:
     """One line per cell, as it ends."""
     print(table([row]).split("\n", 1)[1] + (f"  {seconds:.0f} s" if row.ok else ""), flush=True)
@@ -78,7 +84,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
     try:
-        rows = run_all(prepare(not options.keep), cells, tell)
+        rows = run_all(prepare(not options.keep), cells, one, tell)
     finally:
         if not options.keep:
             box("down", BOX)

@@ -17,6 +17,10 @@ KINDS = {
     "crash": "the control process gets SIGKILL, and so does what it began on the host",
     "reboot": "the host loses its power, and gets it back",
 }
+# runs in which nothing goes wrong, each under at least so many requests and with a shorter silence than that (seconds)
+RUNS = ("deploy", "rollback", "canary", "promote", "abort")
+SMOOTH = "smooth"
+REQUESTS, SMOOTH_GAP = 2000, 0.5
 # a failure here finds the new release live, and leaves it so
 AFTER_THE_SWITCH = ("retire", "finish", "prune")
 # seconds without an answer: as much as a visitor may wait on two busy cores; and until a host answers that lost its power
@@ -69,7 +73,7 @@ class Row:
 
 def every() -> list[Cell]:
     """All cells, those that restart the box last."""
-    return [Cell(step, kind) for kind in KINDS for step in STEPS]
+    return [Cell(run, SMOOTH) for run in RUNS] + [Cell(step, kind) for kind in KINDS for step in STEPS]
 
 
 def chosen(words: Sequence[str]) -> list[Cell]:
@@ -83,7 +87,9 @@ def chosen(words: Sequence[str]) -> list[Cell]:
     patterns = [word if "/" in word else f"{word}/*" for word in words]
     for word, pattern in zip(words, patterns, strict=True):
         if not any(fnmatch.fnmatchcase(str(cell), pattern) for cell in cells):
-            raise ValueError(f"{word}: no such cell; steps are {', '.join(STEPS)}, kinds are {', '.join(KINDS)}")
+            raise ValueError(
+                f"{word}: no such cell; steps are {', '.join(STEPS)}, kinds are {', '.join(KINDS)}; {SMOOTH} are {', '.join(RUNS)}"
+            )
     return [cell for cell in cells if any(fnmatch.fnmatchcase(str(cell), pattern) for pattern in patterns)]
 
 

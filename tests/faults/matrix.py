@@ -184,12 +184,14 @@ def _count(row: Row, report: Report, cut: float) -> None:
         row.why.append(f"only {row.sent} requests were sent")
 
 
-def run_all(site: Site, cells: list[Cell], tell: Callable[[Row, float], None]) -> list[Row]:
+def run_all(
+    site: Site, cells: list[Cell], one: Callable[[Site, Cell], Row], tell: Callable[[Row, float], None]
+) -> list[Row]:
     """One cell after the other."""
     rows = []
     for cell in cells:
         began = time.monotonic()
-        row = run(site, cell)
+        row = one(site, cell)
         rows.append(row)
         tell(row, time.monotonic() - began)
         if not row.ok:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import pytest
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import STEPS
 
-from tests.faults.cells import KINDS, Cell, Row, chosen, every, expected_live, table
+from tests.faults.cells import KINDS, RUNS, Cell, Row, chosen, every, expected_live, table
 from tests.faults.matrix import _count
 from tests.support.load import Report
 
 
 def test_every_step_goes_wrong_in_every_way() -> None:
-    assert len(every()) == len(STEPS) * len(KINDS) == len(set(every()))
+    assert len(every()) == len(STEPS) * len(KINDS) + len(RUNS) == len(set(every()))
     assert {cell.kind for cell in every()} >= {"fail", "kill", "reboot"}
     assert [cell.kind for cell in every()][-len(STEPS) :] == ["reboot"] * len(STEPS), "those restart the box: last"
 
@@ -21,6 +21,7 @@ def test_every_step_goes_wrong_in_every_way() -> None:
     ("words", "cells"),
     [
         (["build/fail"], ["build/fail"]),
+        (["*/smooth"], [f"{run}/smooth" for run in RUNS]),
         (["switch"], [f"switch/{kind}" for kind in KINDS]),
         (["*/reboot"], [f"{step}/reboot" for step in STEPS]),
         (["switch/kill", "build/fail"], ["build/fail", "switch/kill"]),
