@@ -77,6 +77,18 @@ class Supervisord:
             raise SupervisordError(f"supervisord does not tell what runs: {fault.faultString}") from fault
         return [info for info in infos if group is None or info["group"] == group]
 
+    def process_ids(self, group: str) -> list[int]:
+        """The processes of a group that run; not those that they have started.
+
+        A group that was started just now has them a moment later.
+        """
+        for _time in range(20):
+            found = [int(info["pid"]) for info in self.processes(group) if info["pid"]]
+            if found:
+                return found
+            time.sleep(0.01)
+        return []
+
     def start(self, group: str) -> bool:
         """Bring a group up to its file in conf.d. Returns whether anything was done."""
         found = self._reread()

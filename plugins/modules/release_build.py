@@ -87,6 +87,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _venv
 from ansible_collections.flaskhost.stack.plugins.module_utils._commands import run_commands
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import apply_fileset
+from ansible_collections.flaskhost.stack.plugins.module_utils._priority import give_way
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 
@@ -149,6 +150,7 @@ def main() -> None:
     steps = Steps(app, params["token"])
     try:
         with steps.step("build"):
+            give_way()
             name, made = environment(app, release, params)
             link(app, release, name)
             app.write_record(release, venv=name)

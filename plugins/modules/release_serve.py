@@ -107,6 +107,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import (
     put,
 )
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint
+from ansible_collections.flaskhost.stack.plugins.module_utils._priority import lower, normal
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, group_file
@@ -134,7 +135,10 @@ def boot(app: App, release: str, payload: dict[str, Any], steps: Steps) -> None:
     own = {"path": group_file(group), "content": program, "mode": "0600", "secret": True}
     with steps.step("boot"):
         apply_fileset([*payload["files"], *([own] if program else [])], [])
-        Supervisord().start(group)
+        daemon = Supervisord()
+        daemon.start(group)
+        # visitors of the live release must not wait because the candidate starts
+        lowered = bool(program) and lower(daemon.process_ids(group))
     with steps.step("probe"):
         why = complaint(app, release, through_web=False)
         if why:
@@ -142,6 +146,8 @@ def boot(app: App, release: str, payload: dict[str, Any], steps: Steps) -> None:
             if program:
                 stop_groups([group])
             raise ReleaseError(f"probe: {why}")
+        if lowered:
+            normal(daemon.process_ids(group))
 
 
 def switch(app: App, release: str, upstream: str, former: str, steps: Steps, *others: str) -> None:

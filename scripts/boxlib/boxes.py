@@ -31,7 +31,7 @@ NETWORK = plan.network_name(CLONE)
 BOOT_SECONDS = 60
 RUN_OPTIONS = (
     "--detach", "--restart=unless-stopped", "--stop-signal=SIGRTMIN+3", "--pull=never", "--cgroupns=private",
-    "--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN", "--cap-add=SYS_PTRACE",
+    "--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN", "--cap-add=SYS_PTRACE", "--cap-add=SYS_NICE",
     "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined", "--env=container=docker",
 )  # fmt: skip
 

@@ -123,6 +123,14 @@ def test_start_touches_no_other(daemon: Daemon) -> None:
     assert set(after) == {"blog@r1", "blog2@r1", "blog@r2"}, "nor one that is new"
 
 
+def test_processes_of_a_group_that_has_just_begun(daemon: Daemon) -> None:
+    daemon.up("blog2")
+    daemon.write("blog")
+    daemon.start("blog")
+    assert daemon.process_ids("blog") == [daemon.pids()["blog"]]
+    assert daemon.process_ids("nobody") == []
+
+
 def test_start_of_what_runs_is_no_change(daemon: Daemon) -> None:
     before = daemon.up("blog@r1")
     assert daemon.start("blog@r1") is False

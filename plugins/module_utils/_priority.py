@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is done for a release that nobody sees yet gives way to what visitors wait for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+# a tenth of the time that the live release gets when both want all of it
+_LOW = 10
+_NORMAL = 0
+
+
+def may_raise() -> bool:
+    """Whether a priority that was lowered can be raised again; not in a container without CAP_SYS_NICE."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, before - 1)
+    except OSError:
+        return False
+    os.setpriority(os.PRIO_PROCESS, 0, before)
+    return True
+
+
+def give_way() -> None:
+    """This process, and all that it starts from now on, gets what others leave."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _LOW)
+
+
+def lower(pids: Iterable[int]) -> bool:
+    """Processes get what others leave, and so does all that they start from now on; until ``normal``.
+
+    :returns: whether that was done; nothing is where it could not be undone.
+    """
+    if not may_raise():
+        return False
+    for pid in pids:
+        _set(pid, _LOW)
+    return True
+
+
+def normal(pids: Iterable[int]) -> None:
+    """Processes, and all that they have started, get as much as any other again."""
+    # once more for what began meanwhile
+    for _time in range(2):
+        for pid in _with_children(pids):
+            _set(pid, _NORMAL)
+
+
+def _set(pid: int, value: int) -> None:
+    """Set the priority of all threads of a process."""
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, int(thread), value)
+
+
+def _with_children(pids: Iterable[int]) -> list[int]:
+    """The processes and all below them."""
+    found: list[int] = []
+    todo = list(pids)
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with (
+                    contextlib.suppress(OSError),
+                    open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as stream,
+                ):
+                    todo += [int(child) for child in stream.read().split()]
+    return found
