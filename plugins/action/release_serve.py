@@ -14,7 +14,7 @@ class ActionModule(RenderingAction):
     """Action part of ``flaskhost.stack.release_serve``."""
 
     _VALID_ARGS = frozenset(
-        ["app", "release", "token", "former", "previous", "share", "preview", "program", "upstream", "files"]
+        ["app", "release", "token", "former", "previous", "share", "preview", "steady", "program", "upstream", "files"]
     )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def _resolve_app(app: Mapping[str, Any], workers: int, address: str, base: str) 
             "dirs": [path.rstrip("/") for path in _get(app, "shared.dirs")],
             "files": list(_get(app, "shared.files")),
         },
-        "healthcheck": {key: _get(app, f"healthcheck.{key}") for key in ("path", "status", "timeout")},
+        "healthcheck": {key: _get(app, f"healthcheck.{key}") for key in ("path", "status", "timeout", "steady")},
         "keep_releases": _get(app, "keep_releases"),
         "max_body": str(_get(app, "max_body")),
     }

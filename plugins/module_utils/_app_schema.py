@@ -462,6 +462,12 @@ KEYS: tuple[Key, ...] = (
     Key("healthcheck.path", "text", "Its path.", "path: /healthz", default="/", rule="request_path"),
     _count("healthcheck.status", "The status that means healthy.", 200, 200, 599),
     _count("healthcheck.timeout", "Seconds a candidate may take until it answers.", 30),
+    _count(
+        "healthcheck.steady",
+        "Seconds that all its workers must then stay up before it gets the traffic. A rollback does without.",
+        3,
+        0,
+    ),
     _count("keep_releases", "Finished releases that stay on the host for a rollback.", 5),
     Key("max_body", "text", "The largest request body nginx takes.", "max_body: 16m", default="16m", rule="size"),
 )

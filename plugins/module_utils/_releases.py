@@ -13,6 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.flaskhost.stack.plugins.module_utils import _strays
+
 UPSTREAMS = "/etc/nginx/flaskhost/upstreams"
 LAUNCH = "/usr/local/lib/flaskhost/launch"
 # made by the source step, taken away by deploy_helper's finalize
@@ -197,9 +199,13 @@ class App:
         return older[-1] if older else ""
 
     def remove(self, release: str) -> bool:
-        """Delete a release, its secrets and the socket that it left. Returns whether there was anything."""
-        found = False
-        for path in [*self.environment_files(release), self.socket(release)]:
+        """Delete a release, its secrets and the socket that it left, once nothing of it runs any more.
+
+        :returns: whether there was anything.
+        """
+        found = bool(_strays.end(self.user, release))
+        told = self.socket(release).removesuffix(".sock") + ".workers"
+        for path in [*self.environment_files(release), self.socket(release), told]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
                 found = True

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import signal
 import socket
 import time
 import xmlrpc.client
@@ -130,6 +132,14 @@ class Supervisord:
         except xmlrpc.client.Fault as fault:
             if fault.faultCode not in (_BAD_NAME, _NOT_RUNNING):
                 raise SupervisordError(f"supervisord does not stop {group}: {fault.faultString}") from fault
+
+    def kill(self, group: str) -> None:
+        """Kill what a group's processes have started, and them. It has been told to stop, or they would be started anew."""
+        for info in self.processes(group):
+            # supervisord makes each the leader of a process group of its own
+            if info["pid"]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(info["pid"], signal.SIGKILL)
 
     def _drop(self, group: str) -> None:
         """Stop and forget a group.

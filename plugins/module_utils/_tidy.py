@@ -39,14 +39,23 @@ def serve_what_is_written() -> None:
     time.sleep(_RELOAD_TIME)
 
 
-def stop_groups(groups: list[str]) -> None:
-    """Take groups out of conf.d first, so that a reboot in between does not bring them back, then stop them all."""
+def stop_groups(groups: list[str], grace: float | None = None) -> None:
+    """Take groups out of conf.d first, so that a reboot in between does not bring them back, then stop them all.
+
+    :param grace: seconds after which they are killed; as long as their files said, when there is none.
+    """
     for group in groups:
         if os.path.exists(group_file(group)):
             os.unlink(group_file(group))
     daemon = Supervisord()
     for group in groups:
         daemon.tell_to_stop(group)
+    if grace is not None:
+        deadline = time.monotonic() + grace
+        while time.monotonic() < deadline and any(info["pid"] for group in groups for info in daemon.processes(group)):
+            time.sleep(0.05)
+        for group in groups:
+            daemon.kill(group)
     for group in groups:
         daemon.stop(group)
 

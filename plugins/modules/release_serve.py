@@ -11,6 +11,7 @@ version_added: "0.1.0"
 description:
   - Writes the release's supervisor group, starts just that, and asks the health path over the release's own socket until
     three answers in a row have the expected status and name this release, or the time is over, or the process has died.
+    Then all its workers must be there, and stay.
   - Then rewrites the upstream file of the app, has nginx check and gracefully reload it, and asks through nginx, as a visitor
     would, until three answers in a row come from this release.
   - With O(share), the former release stays live, and this one is a canary beside it, which gets that share of the visitors.
@@ -47,6 +48,10 @@ options:
     description: What a visitor's cookie says to get the canary. Empty means a new random one.
     type: str
     default: ""
+  steady:
+    description: Seconds that the release and all its workers must stay up, once it has answered, before it gets the traffic.
+    type: float
+    default: 0
   program:
     description:
       - Template of the group's file below the role's templates.
@@ -99,6 +104,7 @@ import subprocess
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils import _strays
 from ansible_collections.flaskhost.stack.plugins.module_utils._drain import let_finish, nginx_workers
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import (
     Change,
@@ -109,10 +115,13 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import (
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint
 from ansible_collections.flaskhost.stack.plugins.module_utils._priority import lower, normal
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._steady import Workers
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, group_file
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import in_service, stop_groups
 
+# seconds that a candidate gets to end: it has no visitors whom it would have to answer
+_GRACE = 2.0
 _TEST, _RELOAD = "nginx -t", "nginx -s reload"
 
 
@@ -126,28 +135,38 @@ def run(command: str) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
-def boot(app: App, release: str, payload: dict[str, Any], steps: Steps) -> None:
+def boot(app: App, release: str, payload: dict[str, Any], steady: float, steps: Steps) -> None:
     """Start a release and ask it over its own socket.
 
+    :param steady: seconds that its processes have to stay once it has answered.
     :raises ReleaseError: it does not start or is not healthy; then nothing of it runs any more.
     """
     group, program = f"{app.name}@{release}", payload["program"]
     own = {"path": group_file(group), "content": program, "mode": "0600", "secret": True}
-    with steps.step("boot"):
-        apply_fileset([*payload["files"], *([own] if program else [])], [])
-        daemon = Supervisord()
-        daemon.start(group)
-        # visitors of the live release must not wait because the candidate starts
-        lowered = bool(program) and lower(daemon.process_ids(group))
-    with steps.step("probe"):
-        why = complaint(app, release, through_web=False)
-        if why:
-            # what ran before has visitors
+    workers = Workers(app, release)
+    try:
+        with steps.step("boot"):
+            apply_fileset([*payload["files"], *([own] if program else [])], [])
             if program:
-                stop_groups([group])
-            raise ReleaseError(f"probe: {why}")
-        if lowered:
-            normal(daemon.process_ids(group))
+                workers.expect()
+            daemon = Supervisord()
+            daemon.start(group)
+            # visitors of the live release must not wait because the candidate starts
+            lowered = bool(program) and lower(daemon.process_ids(group))
+        with steps.step("probe"):
+            why = complaint(app, release, through_web=False)
+            # what ran before has visitors, and has shown that it stays
+            if program:
+                why = why or workers.complaint(steady, app.app["healthcheck"]["timeout"])
+                if why:
+                    stop_groups([group], grace=_GRACE)
+                    _strays.end(app.user, release)
+            if why:
+                raise ReleaseError(f"probe: {why}")
+            if lowered:
+                normal(daemon.process_ids(group))
+    finally:
+        workers.forget()
 
 
 def switch(app: App, release: str, upstream: str, former: str, steps: Steps, *others: str) -> None:
@@ -209,6 +228,7 @@ def main() -> None:
             "former": {"type": "str", "default": ""},
             "share": {"type": "str", "default": ""},
             "preview": {"type": "str", "default": ""},
+            "steady": {"type": "float", "default": 0.0},
             # rendered by the action plugin: files, program, upstream
             "payload": {"type": "str", "required": True, "no_log": True},
         },
@@ -217,7 +237,7 @@ def main() -> None:
     payload = json.loads(module.params["payload"])
     steps = Steps(app, module.params["token"])
     try:
-        boot(app, release, payload, steps)
+        boot(app, release, payload, module.params["steady"], steps)
         former_workers = nginx_workers()
         others = []
         if module.params["share"]:

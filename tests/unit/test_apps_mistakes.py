@@ -40,7 +40,7 @@ FULL: dict[str, Any] = {
     "processes": {"worker": "rq worker 'my tasks'", "beat-1": "beat"},
     "static": [{"url": "/static", "path": "shop/static", "expires": "max"}, {"url": "/media/", "path": "media"}],
     "shared": {"dirs": ["uploads", "var/data"], "files": ["config.ini", ".env"]},
-    "healthcheck": {"path": "/healthz?full=1", "status": 204, "timeout": 5},
+    "healthcheck": {"path": "/healthz?full=1", "status": 204, "timeout": 5, "steady": 0},
     "keep_releases": 1,
     "max_body": "1g",
 }

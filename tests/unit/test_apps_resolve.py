@@ -60,7 +60,7 @@ def test_defaults() -> None:
         "processes": {},
         "static": [],
         "shared": {"dirs": [], "files": []},
-        "healthcheck": {"path": "/", "status": 200, "timeout": 30},
+        "healthcheck": {"path": "/", "status": 200, "timeout": 30, "steady": 3},
         "keep_releases": 5,
         "max_body": "16m",
     }

@@ -206,6 +206,26 @@ def test_stop_is_graceful_and_has_an_end(daemon: Daemon, tmp_path: Path) -> None
     assert list(daemon.conf_d.iterdir()) == []
 
 
+def test_one_without_visitors_need_not_end_gracefully(daemon: Daemon, tmp_path: Path) -> None:
+    """Nor does what it has started: both are killed long before their stopwaitsecs are over."""
+    deaf = tmp_path / "deaf"
+    deaf.write_text(f"trap '' TERM\nsh {tmp_path}/child &\nwhile :; do sleep 0.05; done")
+    (tmp_path / "child").write_text(f"trap '' TERM\necho $$ >{tmp_path}/up\nwhile :; do sleep 0.05; done")
+    (daemon.conf_d / "deaf@r1.conf").write_text(
+        PROGRAM.format(name="deaf@r1", command=f"/bin/sh {deaf}").replace("stopwaitsecs=1", "stopwaitsecs=60")
+    )
+    daemon.start("deaf@r1")
+    daemon.until(lambda: (tmp_path / "up").exists() and (tmp_path / "up").read_text().strip() != "")
+    child = int((tmp_path / "up").read_text())
+    began = time.monotonic()
+    _tidy.stop_groups(["deaf@r1"], grace=0.2)
+    assert time.monotonic() - began < 10
+    assert daemon.processes() == []
+    daemon.until(
+        lambda: not os.path.exists(f"/proc/{child}/cmdline") or not Path(f"/proc/{child}/cmdline").read_bytes()
+    )
+
+
 def test_told_to_stop_it_ends_without_being_waited_for(daemon: Daemon) -> None:
     daemon.up("blog@r1", "blog2@r1")
     (daemon.conf_d / "blog@r1.conf").unlink()

@@ -40,3 +40,17 @@ def post_worker_init(worker):
     worker.wsgi = _NamesItsRelease(worker.wsgi, os.environ["RELEASE_ID"])
     if _own_post_worker_init:
         _own_post_worker_init(worker)
+    _say_ready(worker)
+
+
+def _say_ready(worker):
+    """While the release boots, a file beside its socket takes the process ids of the workers that are ready."""
+    for listening in getattr(worker, "sockets", ()):
+        place = listening.getsockname()
+        try:
+            told = os.open(os.path.splitext(place)[0] + ".workers", os.O_WRONLY | os.O_APPEND)
+        except (OSError, TypeError, AttributeError):
+            # nobody asks, or the socket is none with a path
+            continue
+        os.write(told, b"%d\n" % os.getpid())
+        os.close(told)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether all workers of a candidate have come up, and stay: one that answers may be the only one that can, or for a moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import time
+
+from ansible_collections.flaskhost.stack.plugins.module_utils._health import died, log_end
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, read_json
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord
+
+_PAUSE = 0.1
+# Seconds beyond what was asked for: who ends N seconds after the start does that a little more than N seconds after the
+# first answer at most, for somebody has to notice.
+_MARGIN = 0.2
+
+
+class Workers:
+    """The worker processes of a candidate that is being started.
+
+    gunicorn's workers write their process ids into a file beside the socket, each once it has loaded the app (see
+    gunicorn.conf.py of the app role); the file is there for the time of the boot. uWSGI loads the app before it makes its
+    workers, so all have come up when one has.
+    """
+
+    def __init__(self, app: App, release: str) -> None:
+        self._app, self._release = app, release
+        self._group = f"{app.name}@{release}"
+        self._file = app.socket(release).removesuffix(".sock") + ".workers"
+        self._daemon = Supervisord()
+
+    def expect(self) -> None:
+        """Let those that will be started tell when they are ready."""
+        self.forget()
+        handle = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            # by descriptor: the directory is the app's
+            os.fchown(handle, pwd.getpwnam(self._app.user).pw_uid, -1)
+        finally:
+            os.close(handle)
+
+    def forget(self) -> None:
+        """Leave no file."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._file)
+
+    def complaint(self, steady: float, timeout: float) -> str:
+        """Wait until all workers of a release that answers are there, and have stayed; in words what is wrong, else empty.
+
+        :param steady: seconds that they have to stay.
+        :param timeout: seconds in which the rest of them must come up.
+        """
+        why = self._incomplete(timeout) or self._unsteady(steady)
+        if not why:
+            return ""
+        log = f"{self._app.paths['log']}/web.log"
+        secrets = read_json(self._app.environment_files(self._release)[0])
+        return f"{self._app.name} {self._release} answers, but {why}\nThe end of {log}:\n{log_end(log, secrets)}"
+
+    def _incomplete(self, timeout: float) -> str:
+        wanted = self._app.app["workers"]
+        deadline = time.monotonic() + timeout
+        while True:
+            ready = self._ready()
+            # none although one has answered: the host's gunicorn.conf.py is older, or this is uWSGI
+            if not ready or len(ready) >= wanted:
+                return ""
+            why = died(self._daemon, self._group)
+            if why:
+                return f"does not stay up: {why}"
+            if time.monotonic() > deadline:
+                return f"only {len(ready)} of its {wanted} workers came up within {timeout:g} s"
+            time.sleep(_PAUSE)
+
+    def _unsteady(self, steady: float) -> str:
+        master = self._master()
+        before = set(children(master))
+        began = time.monotonic()
+        while time.monotonic() - began < steady + _MARGIN:
+            time.sleep(_PAUSE)
+            why = died(self._daemon, self._group)
+            if not why and self._master() != master:
+                why = "it was started anew"
+            if not why and before - set(children(master)):
+                why = f"a worker (process {min(before - set(children(master)))}) ended"
+            if why:
+                return f"does not stay up: {why}, {time.monotonic() - began:.1f} s after it had answered"
+        return ""
+
+    def _master(self) -> int:
+        return next((int(info["pid"]) for info in self._daemon.processes(self._group)), 0)
+
+    def _ready(self) -> set[int]:
+        try:
+            with open(self._file, encoding="ascii", errors="replace") as stream:
+                told = {int(word) for word in stream.read().split() if word.isdigit()}
+        except OSError:
+            return set()
+        return told & set(children(self._master()))
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started and that are there."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as stream:
+            return [int(word) for word in stream.read().split()]
+    except (OSError, ValueError):
+        return []
