@@ -169,9 +169,10 @@ def note(app: App, record: dict[str, Any], **changes: Any) -> None:
 
 def records(app: App) -> list[dict[str, Any]]:
     """The records of all complete snapshots, oldest first."""
-    names = sorted(os.listdir(folder(app))) if os.path.isdir(folder(app)) else []
+    names = os.listdir(folder(app)) if os.path.isdir(folder(app)) else []
     found = [read_json(os.path.join(folder(app), name)) for name in names if name.endswith(".json")]
-    return [record for record in found if os.path.isfile(str(record.get("file", "")))]
+    whole = [record for record in found if os.path.isfile(str(record.get("file", "")))]
+    return sorted(whole, key=lambda record: (str(record["when"]), str(record["name"])))
 
 
 def brief(record: dict[str, Any]) -> dict[str, Any]:
