@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 # a tenth of the time that the live release gets when both want all of it
 _LOW = 10
@@ -27,6 +27,20 @@ def give_way() -> None:
     """This process, and all that it starts from now on, gets what others leave."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _LOW)
+
+
+@contextlib.contextmanager
+def given_way() -> Iterator[None]:
+    """This process gives way for a while; not where that could not be undone."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    able = may_raise()
+    if able:
+        give_way()
+    try:
+        yield
+    finally:
+        if able:
+            os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def lower(pids: Iterable[int]) -> bool:

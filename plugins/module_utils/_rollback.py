@@ -66,7 +66,14 @@ def choose(app: App, asked: str, force: bool, restore: bool = False) -> tuple[st
     known = revisions(app.release_dir(target))
     if restore:
         return target, str(fitting(app, target, known).get("name", ""))
-    heads = read_json(database_file(app)).get("heads")
-    if heads and isinstance(heads, list) and not force:
-        check_heads(app.name, target, [str(head) for head in heads], known, fitting(app, target, known))
+    heads = heads_of(read_json(database_file(app)))
+    if heads and not force:
+        check_heads(app.name, target, heads, known, fitting(app, target, known))
     return target, ""
+
+
+def heads_of(noted: dict[str, Any]) -> list[str]:
+    """Where the database may be: also at what a run that died was migrating to."""
+    migrating = noted.get("migrating")
+    found = [noted.get("heads"), migrating.get("heads") if isinstance(migrating, dict) else None]
+    return sorted({str(head) for heads in found if isinstance(heads, list) for head in heads})

@@ -20,6 +20,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils import _database_u
 from ansible_collections.flaskhost.stack.plugins.module_utils._difference import VERSIONS, Difference
 from ansible_collections.flaskhost.stack.plugins.module_utils._mysql import MySql
 from ansible_collections.flaskhost.stack.plugins.module_utils._postgresql import PostgreSql
+from ansible_collections.flaskhost.stack.plugins.module_utils._priority import given_way
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import (
     App,
     ReleaseError,
@@ -127,7 +128,10 @@ def write(app: App, engine: Engine, path: str) -> None:
         )
     temporary = os.path.join(folder(app), _NEW + os.path.basename(path))
     try:
-        with _Watched(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:
+        with (
+            given_way(),
+            _Watched(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target,
+        ):
             engine.dump(target)
             os.fsync(target.fileno())
         os.rename(temporary, path)
@@ -253,6 +257,25 @@ def restore(app: App, record: dict[str, Any], engine: Engine, name: str) -> tupl
     return present, sorted([*found.extra, *found.tables])
 
 
+def begin(app: App, release: str, heads: list[str]) -> None:
+    """Note that migrations run: if this run dies, nobody knows whether the database is at those of before or of after.
+
+    :param heads: newest revisions in the files of the release.
+    """
+    noted = read_json(database_file(app))
+    if heads and heads != noted.get("heads"):
+        write_json(database_file(app), {**noted, "migrating": {"release": release, "heads": heads}})
+
+
+def ended(app: App) -> None:
+    """Note that the migrations failed, and that the run knows it."""
+    noted = read_json(database_file(app))
+    if noted.pop("migrating", None) and noted:
+        write_json(database_file(app), noted)
+    elif not noted:
+        _unlink(database_file(app))
+
+
 def known(app: App, record: dict[str, Any]) -> None:
     """Note where the database is once a snapshot is put back."""
     before = {**record["database"], "when": utc_now()}
@@ -266,7 +289,8 @@ def known(app: App, record: dict[str, Any]) -> None:
 
 def find(app: App, name: str) -> dict[str, Any]:
     """The snapshot of a name, else the one from before the migrations that ran last; empty when there is none."""
-    wanted = name or str(read_json(database_file(app)).get("release", "")) or app.live()
+    noted = read_json(database_file(app))
+    wanted = name or (noted.get("migrating") or {}).get("release") or noted.get("release") or app.live()
     return next((record for record in records(app) if record["name"] == wanted), {})
 
 

@@ -94,6 +94,7 @@ def record_heads(app: App, release: str, told: list[str]) -> None:
     :param told: what the database itself says; empty when nobody asked it.
     """
     found = told or heads(app.release_dir(release))
+    _snapshots.ended(app)
     if found:
         write_json(_snapshots.database_file(app), {"heads": found, "release": release, "when": utc_now()})
     app.write_record(release, migration_heads=found)
@@ -115,12 +116,15 @@ def migrate(app: App, release: str, steps: Steps, token: str, timeout: float) ->
                 raise ReleaseError(f"snapshot: {told}\nNo migration was begun.") from error
     try:
         with steps.step("migrate"):
+            _snapshots.begin(app, release, heads(app.release_dir(release)))
             output = run_commands(app, release, app.app["migrate"], step="migrate", timeout=timeout, token=token)
             now = engine.heads() if snapshot else []
             record_heads(app, release, now)
             if snapshot:
                 _snapshots.done(app, snapshot, now)
     except ReleaseError as error:
+        if _release_lock.still_mine(app.paths["lock"], token):
+            _snapshots.ended(app)
         if not snapshot:
             raise
         raise undone(app, release, snapshot, engine, token, str(error)) from error

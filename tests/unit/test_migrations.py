@@ -173,6 +173,8 @@ def blog(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
         (["a"], "", False, R[1]),
         (["b"], "", True, R[1]),
         (["b"], "", False, "at migration b"),
+        ({"heads": ["a"], "migrating": {"release": R[3], "heads": ["b"]}}, "", False, "at migration b"),
+        ({"heads": ["a"], "migrating": "damaged"}, "", False, R[1]),
         (["a"], R[0], False, "at migration a"),
         (["a"], R[0], True, R[0]),
         (["a"], R[2], True, "to go back to"),
@@ -181,7 +183,7 @@ def blog(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
 )
 def test_choose(blog: App, at: Any, asked: str, force: bool, expected: str) -> None:
     if at is not None:
-        write_json(database_file(blog), {"heads": at})
+        write_json(database_file(blog), at if isinstance(at, dict) else {"heads": at})
     if expected in R:
         assert choose(blog, asked, force) == (expected, "")
     else:

@@ -343,6 +343,27 @@ def test_a_migration_that_ends_well(blog: App, monkeypatch: pytest.MonkeyPatch) 
     assert (told["migration_heads"], told["snapshot"]["heads"]) == (["b"], ["a"])
 
 
+def test_a_run_that_dies_while_it_migrates_leaves_a_note(blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = Path(blog.release_dir(R[1]), "migrations/versions")
+    versions.mkdir(parents=True)
+    (versions.parent / "env.py").touch()
+    (versions / "b.py").write_text("revision = 'b'\ndown_revision = 'a'\n")
+    write_json(_snapshots.database_file(blog), {"heads": ["a"], "release": R[0]})
+
+    def dies(*_arguments: Any, **_options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(release_migrate, "run_commands", dies)
+    with pytest.raises(KeyboardInterrupt):
+        release_migrate.migrate(blog, R[1], Steps(blog, "mine"), "mine", 30)
+    noted = read_json(_snapshots.database_file(blog))
+    assert noted == {"heads": ["a"], "release": R[0], "migrating": {"heads": ["b"], "release": R[1]}}
+    assert _snapshots.find(blog, "")["name"] == R[1], "its snapshot is from before the migrations that ran last"
+    with pytest.raises(ReleaseError, match="boom"):
+        migrate(blog, monkeypatch)
+    assert read_json(_snapshots.database_file(blog)) == {"heads": ["a"], "release": R[0]}, "who fails knows it"
+
+
 def test_without_the_key_nothing_is_taken(blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
     blog.app["snapshot"] = False
     with pytest.raises(ReleaseError, match=r"^migrate: `x` ended with 1:\nboom$"):
