@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 from collections.abc import Iterable, Iterator
 from typing import IO
 
@@ -33,6 +34,8 @@ _DUMP = [
     "--skip-dump-date",
     "--skip-comments",
     "--hex-blob",
+    # a row may be as long as the server takes it
+    "--max-allowed-packet=1G",
     "--default-character-set=utf8mb4",
     f"--{_LOOSE}set-gtid-purged=OFF",
     f"--{_LOOSE}column-statistics=0",
@@ -42,6 +45,9 @@ _SESSION = (
     b"time_zone='+00:00', autocommit=0, lock_wait_timeout=%d, innodb_lock_wait_timeout=%d;\n" % (_LOCK_WAIT, _LOCK_WAIT)
 )
 _FACTS = f"""
+SELECT 'server', IF(VERSION() LIKE '%MariaDB%', 'MariaDB', 'MySQL');
+SELECT 'generated', CONCAT(table_name, '.', column_name) FROM information_schema.columns
+WHERE table_schema = DATABASE() AND extra LIKE '%GENERATED%' AND extra NOT LIKE 'DEFAULT_GENERATED%';
 SELECT 'bytes', CAST(COALESCE(SUM(data_length), 0) AS UNSIGNED)
 FROM information_schema.tables WHERE table_schema = DATABASE();
 SELECT 'table', table_name FROM information_schema.tables WHERE table_schema = DATABASE()
@@ -73,21 +79,29 @@ class MySql:
 
     def __init__(self, database: Database, timeout: float) -> None:
         self._name = database.name
-        self._programs = Client(_login(database), {}, timeout)
         self._dumper = program(_PACKAGE, "mariadb-dump", "mysqldump")
         self._client = program(_PACKAGE, "mariadb", "mysql")
+        self._programs = Client(_login(database, os.path.basename(self._client)), {}, timeout)
+        self._facts: dict[str, list[str]] = {}
 
     def size(self) -> int:
         """Bytes of all rows as the server keeps them; a compressed dump is smaller, except of pictures and the like."""
-        return int(self._look()["bytes"][0])
+        self._facts = self._facts or self._look()
+        return int(self._facts["bytes"][0])
 
     def heads(self) -> list[str]:
         """What alembic wrote into the database; empty when it never did."""
-        return sorted(self._ask(f"SELECT version_num FROM {VERSIONS}")) if VERSIONS in self._look()["table"] else []
+        self._facts = self._look()
+        return sorted(self._ask(f"SELECT version_num FROM {VERSIONS}")) if VERSIONS in self._facts["table"] else []
 
     def dump(self, target: IO[bytes]) -> None:
         """Write a compressed dump of one moment."""
-        facts = self._look()
+        facts, self._facts = self._facts or self._look(), {}
+        if facts["generated"] and facts["server"] == ["MySQL"] and os.path.basename(self._dumper) == "mariadb-dump":
+            raise ReleaseError(
+                f"mariadb-dump writes what MySQL does not read of generated columns ({', '.join(facts['generated'])}); "
+                "put MySQL's own mysqldump on this host, or take `snapshot` out"
+            )
         self._drop(facts["table"])
         with gzip.GzipFile(fileobj=target, mode="wb", compresslevel=1, filename="") as stream:
             self._pour(["--skip-triggers"], stream)
@@ -118,7 +132,8 @@ class MySql:
     def _changes(self, numbers: dict[bytes, int], difference: Difference, before: str, now: str) -> Iterator[bytes]:
         old, new = _dump_text.schema(before), _dump_text.schema(now)
         yield _SESSION
-        yield from _dump_text.staged(before, numbers, new)
+        if numbers:
+            yield from _dump_text.staged(before, numbers, new)
         programs = old.programs != new.programs or (numbers and old.programs)
         if programs:
             yield from (line.encode() + b"\n" for line in self._ask(_DROP_PROGRAMS))
@@ -131,8 +146,10 @@ class MySql:
             yield from (line for line in old.programs if not line.startswith(b"/*M!"))
 
     def _look(self) -> dict[str, list[str]]:
-        """In one answer: ``bytes`` of all rows, ``table``: of alembic and of ours, ``program``: whether there is any."""
-        found: dict[str, list[str]] = {"bytes": [], "table": [], "program": []}
+        """In one answer: ``server``, ``bytes`` of all rows, ``table``: of alembic and of ours, ``program``: triggers,
+        routines and events, and ``generated`` columns.
+        """
+        found: dict[str, list[str]] = {"server": [], "bytes": [], "table": [], "program": [], "generated": []}
         for line in self._ask(_FACTS):
             kind, _tab, value = line.partition("\t")
             found[kind].append(value)
@@ -155,8 +172,11 @@ class MySql:
         self._programs.load(words, statements)
 
 
-def _login(database: Database) -> str:
-    """An option file for the programs."""
+def _login(database: Database, client: str) -> str:
+    """An option file for the programs.
+
+    :param client: MariaDB's or MySQL's.
+    """
     options = database.options
     lines = {"user": database.user, "password": database.password}
     if options.get("unix_socket"):
@@ -166,10 +186,12 @@ def _login(database: Database) -> str:
         lines |= {"host": database.host or "127.0.0.1", "port": str(database.port or 3306), "protocol": "TCP"}
     lines |= {name.replace("_", "-"): options[name] for name in ("ssl_ca", "ssl_cert", "ssl_key") if options.get(name)}
     text = "".join(f"{name}={_in_quotes(value)}\n" for name, value in lines.items())
-    if not options.get("ssl_ca"):
+    if client == "mysql":
+        text += f"{_LOOSE}get-server-public-key\n"
+    elif not options.get("ssl_ca"):
         # as drivers do; newer programs refuse a server whose certificate they do not know
         text += f"{_LOOSE}skip-ssl-verify-server-cert\n"
-    return f"[client]\n{text}{_LOOSE}get-server-public-key\n"
+    return f"[client]\n{text}"
 
 
 def _in_quotes(value: str) -> str:

@@ -245,7 +245,7 @@ def restore(app: App, record: dict[str, Any], engine: Engine, name: str) -> tupl
     """Put a snapshot back by hand, after one of the present state.
 
     :param name: of the snapshot of the present state.
-    :returns: the record of that, and the tables that were not as in the snapshot.
+    :returns: the record of that, and what was not as in the snapshot.
     :raises ReleaseError: nothing has changed then.
     """
     present = take(app, name, engine, kind="restore")
@@ -254,7 +254,7 @@ def restore(app: App, record: dict[str, Any], engine: Engine, name: str) -> tupl
         engine.replace(found, str(record["file"]), str(present["file"]))
     known(app, record)
     note(app, present, outcome="restored")
-    return present, sorted([*found.extra, *found.tables])
+    return present, sorted([*found.extra, *found.tables, *found.other])
 
 
 def begin(app: App, release: str, heads: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import json
 import os
 import sqlite3
@@ -12,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock, _snapshots, _sqlite, _tidy
+from ansible_collections.flaskhost.stack.plugins.module_utils import (
+    _client,
+    _mysql,
+    _postgresql,
+    _release_lock,
+    _snapshots,
+    _sqlite,
+    _tidy,
+)
 from ansible_collections.flaskhost.stack.plugins.module_utils._as_user import FailedAsUser, as_user
 from ansible_collections.flaskhost.stack.plugins.module_utils._database_url import Database, parse
 from ansible_collections.flaskhost.stack.plugins.module_utils._dump_text import (
@@ -24,6 +33,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._dump_text import 
     swapped,
     with_relatives,
 )
+from ansible_collections.flaskhost.stack.plugins.module_utils._priority import may_raise
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, read_json, write_json
 from ansible_collections.flaskhost.stack.plugins.module_utils._rollback import choose
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
@@ -381,6 +391,51 @@ def test_a_failed_snapshot_begins_no_migration(blog: App, monkeypatch: pytest.Mo
     with pytest.raises(ReleaseError, match=r"^snapshot: the SQLite database .*: file is not a database"):
         migrate(blog, monkeypatch, HALF)
     assert files(blog) == []
+
+
+def test_half_a_dump_is_not_left(blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _snapshots.engine_of(blog, R[0], 30)
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+
+    def dies(target: Any) -> None:
+        target.write(b"half of it")
+        assert os.getpriority(os.PRIO_PROCESS, 0) > before or not may_raise(), "visitors go first"
+        raise ReleaseError("the server is gone")
+
+    monkeypatch.setattr(engine, "dump", dies)
+    with pytest.raises(ReleaseError, match="the server is gone"):
+        _snapshots.take(blog, R[1], engine)
+    assert files(blog) == []
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+@pytest.mark.parametrize(
+    ("server", "generated", "dumper", "refused"),
+    [
+        ("MySQL", ["orders.twice"], "mariadb-dump", True),
+        ("MySQL", [], "mariadb-dump", False),
+        ("MySQL", ["orders.twice"], "mysqldump", False),
+        ("MariaDB", ["orders.twice"], "mariadb-dump", False),
+    ],
+)
+def test_a_dump_that_could_not_be_loaded_is_refused(
+    monkeypatch: pytest.MonkeyPatch, server: str, generated: list[str], dumper: str, refused: bool
+) -> None:
+    monkeypatch.setattr(
+        _mysql, "program", lambda _package, *names: f"/usr/bin/{dumper if dumper in names else names[0]}"
+    )
+    engine = _mysql.MySql(parse("mysql://u:p@h/x"), 5)
+    facts = {"server": [server], "bytes": ["0"], "table": [], "program": [], "generated": generated}
+    monkeypatch.setattr(engine, "_look", lambda: facts)
+    monkeypatch.setattr(engine, "_pour", lambda *_arguments: None)
+    with pytest.raises(ReleaseError, match=r"orders\.twice") if refused else contextlib.nullcontext():
+        engine.dump(io.BytesIO())
+
+
+def test_a_missing_program_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_client, "PATH", "/nowhere")
+    with pytest.raises(ReleaseError, match=r"pg_dump is needed for `snapshot: true` .* apt install postgresql-client"):
+        _postgresql.PostgreSql(parse("postgresql://u:p@h/x"), 5)
 
 
 def test_the_first_release_has_no_database_yet(blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
