@@ -59,7 +59,7 @@ def outlive(pids: list[int], timeout: float, name: str = "nginx") -> list[int]:
         left = [pid for pid in left if _called(pid) == name]
         if not left or time.monotonic() >= deadline:
             return left
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def let_finish(app: App, release: str, former_workers: list[int]) -> None:

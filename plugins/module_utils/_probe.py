@@ -149,7 +149,7 @@ def wait_for(
         if time.monotonic() > deadline:
             return False, f"after {timeout:g} s: {seen}"
         # quick at first, then patient
-        time.sleep(0.02 if good else 0.1)
+        time.sleep(0.02 if good else 0.05)
 
 
 def _in_words(answer: Answer, status: int, release: str) -> str:

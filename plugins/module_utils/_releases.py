@@ -17,7 +17,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils import _strays
 
 UPSTREAMS = "/etc/nginx/flaskhost/upstreams"
 LAUNCH = "/usr/local/lib/flaskhost/launch"
-# made by the source step, taken away by deploy_helper's finalize
+# made by the source step, taken away when `current` names the release; deploy_helper and its kin know the name too
 UNFINISHED = "DEPLOY_UNFINISHED"
 _RECORD = "RELEASE.json"
 # ends the name of the upstream that a canary has; no app has a dot in its name
@@ -134,6 +134,22 @@ class App:
             return ""
         name = os.path.basename(os.path.realpath(link))
         return name if os.path.isdir(self.release_dir(name)) else ""
+
+    def make_current(self, release: str) -> None:
+        """Let the link ``current`` name a release that is live, at one stroke."""
+        place = self.release_dir(release)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(place, UNFINISHED))
+        link = self.paths["current"]
+        if os.path.islink(link) and os.readlink(link) == place:
+            return
+        temporary = tempfile.mktemp(prefix=".new-", dir=os.path.dirname(link))
+        os.symlink(place, temporary)
+        try:
+            os.replace(temporary, link)
+        except OSError:
+            os.unlink(temporary)
+            raise
 
     def _upstream_text(self) -> str:
         """nginx's upstream file of the app; empty when there is none."""

@@ -158,7 +158,7 @@ class Supervisord:
                     return
                 if fault.faultCode != _STILL_RUNNING or time.monotonic() > deadline:
                     raise SupervisordError(f"supervisord does not let go of {group}: {fault.faultString}") from fault
-                time.sleep(0.05)
+                time.sleep(0.02)
 
 
 def group_file(group: str) -> str:

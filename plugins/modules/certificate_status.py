@@ -34,14 +34,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 due:
-  description: The certificates that are due, as given, each with C(reason).
+  description: The certificates that are due, as given, each with C(reason), and with its names as C(DNS:...) and C(IP:...) in C(alternative_names).
   returned: success
   type: list
   elements: dict
-alternative_names:
-  description: By name of certificate, its names as C(DNS:...) and C(IP:...).
-  returned: success
-  type: dict
 not_after:
   description: By name of certificate, the end of the one on the host, as openssl writes it; empty when there is none.
   returned: success
@@ -63,9 +59,18 @@ def alternative(name: str) -> str:
 
 
 def carried(text: str) -> set[str]:
-    """The names in what ``openssl x509 -ext subjectAltName`` prints."""
-    names = {part.strip().replace("IP Address:", "IP:") for line in text.splitlines()[1:] for part in line.split(",")}
-    return {alternative(name.split(":", 1)[1]) if name.startswith("IP:") else name for name in names if name}
+    """The names in what ``openssl x509 -ext subjectAltName`` prints, among other things or alone."""
+    lines = text.splitlines()
+    start = next((number for number, line in enumerate(lines) if "Subject Alternative Name" in line), len(lines))
+    parts = (
+        part.strip().replace("IP Address:", "IP:") for line in lines[start + 1 : start + 2] for part in line.split(",")
+    )
+    return {alternative(part.split(":", 1)[1]) if part.startswith("IP:") else part for part in parts if part}
+
+
+def end_of(text: str) -> str:
+    """The end of a certificate in what ``openssl x509 -enddate`` prints; empty when there is none."""
+    return next((line.partition("=")[2].strip() for line in text.splitlines() if line.startswith("notAfter=")), "")
 
 
 def main() -> None:
@@ -83,30 +88,33 @@ def main() -> None:
         code, out, _err = module.run_command([openssl or "openssl", *words])
         return code, str(out)
 
-    def reason(one: dict[str, object]) -> str:
-        certificate, key = str(one["certificate"]), str(one["key"])
-        if not openssl or not os.path.exists(certificate) or not os.path.exists(key):
-            return "missing"
-        end = ask("x509", "-in", certificate, "-noout", "-checkend", str(module.params["renew_days"] * 86400))[0]
-        if end:
-            return "expires soon"
-        if not set(wanted[str(one["name"])]) <= carried(
-            ask("x509", "-in", certificate, "-noout", "-ext", "subjectAltName")[1]
-        ):
-            return "does not carry all names"
-        if ask("x509", "-in", certificate, "-noout", "-pubkey") != ask("pkey", "-in", key, "-pubout"):
-            return "does not fit its key"
-        return ""
-
     certificates = module.params["certificates"]
+    soon = str(module.params["renew_days"] * 86400)
     wanted = {one["name"]: [alternative(name) for name in one["names"]] for one in certificates}
-    due = [{**one, "reason": why} for one in certificates if (why := reason(one))]
-    not_after = {
-        one["name"]: ask("x509", "-in", one["certificate"], "-noout", "-enddate")[1].strip().partition("=")[2]
-        for one in certificates
-        if openssl and os.path.exists(one["certificate"])
-    }
-    module.exit_json(changed=False, due=due, alternative_names=wanted, not_after=not_after)
+    not_after = {}
+
+    def reason(one: dict[str, str]) -> str:
+        if not openssl or not os.path.exists(one["certificate"]):
+            return "missing"
+        # all in one call
+        words = ("-enddate", "-ext", "subjectAltName", "-pubkey", "-checkend", soon)
+        expires, shown = ask("x509", "-in", one["certificate"], "-noout", *words)
+        not_after[one["name"]] = end_of(shown)
+        if not os.path.exists(one["key"]):
+            return "missing"
+        if not end_of(shown):
+            return "damaged"
+        if expires:
+            return "expires soon"
+        if not set(wanted[one["name"]]) <= carried(shown):
+            return "does not carry all names"
+        code, public = ask("pkey", "-in", one["key"], "-pubout")
+        return "" if code == 0 and public.strip() and public.strip() in shown else "does not fit its key"
+
+    due = [
+        {**one, "reason": why, "alternative_names": wanted[one["name"]]} for one in certificates if (why := reason(one))
+    ]
+    module.exit_json(changed=False, due=due, not_after=not_after)
 
 
 if __name__ == "__main__":

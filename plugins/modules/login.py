@@ -81,5 +81,10 @@ ansible_facts:
         uv: {description: Version of the uv that the app role installed, type: str}
         cloud_init: {description: "none, running or done", type: str}
         ssh: {description: "C(port) and C(client) of this connection, C(socket_activated)", type: dict}
+        users:
+          description: >-
+            All accounts by name; each with C(uid), C(gid), C(comment), C(home), C(home_exists), C(shell), C(locked) (no password opens
+            it) and C(expires) as in C(/etc/shadow). No hash of a password is read.
+          type: dict
         packages: {description: Names of all installed packages, type: list, elements: str}
 """

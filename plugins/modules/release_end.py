@@ -9,7 +9,7 @@ module: release_end
 short_description: Finishes or discards a release, prunes old ones and gives the lock back
 version_added: "0.1.0"
 description:
-  - C(finished) and C(rolled_back) start the release's workers, end the former release gracefully and write the record;
+  - C(finished) and C(rolled_back) let C(current) name the release, start its workers, end the former release gracefully and write the record;
     a release that was rolled back from is marked, and old ones are pruned.
   - C(failed) stops what the candidate runs and deletes it; the live release is never touched, nor is a canary.
   - C(candidate) leaves the release as a canary. C(aborted) ends one that was, gracefully, and deletes it.
@@ -192,6 +192,8 @@ def main() -> None:
     steps = Steps(app, params["token"])
     try:
         if result in ("finished", "rolled_back"):
+            # first of all: it has the traffic, whatever becomes of the rest
+            app.make_current(release)
             with steps.step("retire"):
                 retire(app, release, former, params["payload"], params["former_workers"])
             with steps.step("finish"):

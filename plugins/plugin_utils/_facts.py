@@ -24,6 +24,10 @@ echo '== uv'; [ -e /opt/flaskhost/uv/installed ] && ls -d /opt/flaskhost/uv/lib/
 echo '== cloud_init'; if cloud; then echo running; elif [ -x /usr/bin/cloud-init ]; then echo done; else echo none; fi
 echo '== ssh'; echo "$SSH_CONNECTION"
 echo '== ssh_socket'; systemctl is-active ssh.socket
+echo '== users'; getent passwd | while IFS=: read -r name x uid gid comment home shell; do
+  if [ -d "$home" ]; then there=yes; else there=no; fi; echo "$name:$uid:$gid:$comment:$home:$there:$shell"; done
+if [ "$(id -u)" = 0 ]; then as_root=; else as_root='sudo -n'; fi
+echo '== shadow'; $as_root awk -F: '{{print $1 ":" substr($2, 1, 1) ":" $8}}' /etc/shadow
 echo '== packages'; dpkg-query -W -f '${{db:Status-Status}} ${{Package}}\n'
 exit 0
 """
@@ -34,7 +38,8 @@ def parse(text: str) -> dict[str, Any]:
 
     ``os`` (id, like, codename, version, name), ``arch``, ``memory_mb`` (MiB), ``cpus``, ``python``, ``init``, ``ipv6``,
     ``uv`` (version that the app role installed), ``cloud_init`` (none, running or done), ``ssh`` (port, client,
-    socket_activated), ``packages`` (names of all installed ones). What a host does not tell is empty, 0 or false.
+    socket_activated), ``users`` (by name: uid, gid, comment, home, home_exists, shell, locked, expires as in
+    /etc/shadow), ``packages`` (names of all installed ones). What a host does not tell is empty, 0 or false.
     """
     parts: dict[str, list[str]] = {}
     lines: list[str] = []
@@ -65,8 +70,26 @@ def parse(text: str) -> dict[str, Any]:
             "client": connection[0] if connection else "",
             "socket_activated": first("ssh_socket") == "active",
         },
+        "users": _users(parts.get("users", []), parts.get("shadow", [])),
         "packages": sorted({words[1] for words in installed if len(words) == 2 and words[0] == "installed"}),
     }
+
+
+def _users(accounts: list[str], shadow: list[str]) -> dict[str, dict[str, Any]]:
+    """All accounts by name; those that /etc/shadow says nothing of count as neither locked nor expiring on a known day."""
+    states = {words[0]: words[1:] for line in shadow if len(words := line.split(":")) == 3}
+    users = {}
+    for line in accounts:
+        words = line.split(":")
+        if len(words) != 7 or not (words[1].isdigit() and words[2].isdigit()):
+            continue
+        name, uid, gid, comment, home, there, shell = words
+        first, expires = states.get(name, ("", "unknown"))
+        users[name] = {
+            "uid": int(uid), "gid": int(gid), "comment": comment, "home": home, "home_exists": there == "yes",
+            "shell": shell, "locked": first == "!", "expires": expires,
+        }  # fmt: skip
+    return users
 
 
 def os_release(lines: list[str]) -> dict[str, Any]:

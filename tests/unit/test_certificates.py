@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskhost.stack.plugins.modules.certificate_status import alternative, carried
+from ansible_collections.flaskhost.stack.plugins.modules.certificate_status import alternative, carried, end_of
+from ansible_collections.flaskhost.stack.plugins.plugin_utils import _self_signed
 
 NAMES = ["example.com", "www.example.com", "192.0.2.1", "2001:db8::1"]
 
@@ -39,6 +41,10 @@ SHOWN = """X509v3 Subject Alternative Name: critical
 def test_names_that_openssl_shows() -> None:
     assert carried(SHOWN) == {"DNS:example.com", "DNS:*.example.com", "IP:192.0.2.1", "IP:2001:db8::1"}
     assert carried("") == carried("No extensions matched\n") == set()
+    among_others = f"notAfter=Dec 11 06:25:29 2026 GMT\n{SHOWN}-----BEGIN PUBLIC KEY-----\nMFkwEwYH,KoZI\n-----END PUBLIC KEY-----\n"
+    assert carried(among_others) == carried(SHOWN)
+    assert end_of(among_others) == "Dec 11 06:25:29 2026 GMT"
+    assert end_of("") == ""
 
 
 def make(folder: Path, name: str, names: list[str], days: int = 90, key: str = "") -> dict[str, Any]:
@@ -104,13 +110,13 @@ def test_which_are_due(tmp_path: Path) -> None:
         "none": "does not carry all names",
         "other": "does not fit its key",
         "keyless": "missing",
-        "damaged": "expires soon",
+        "damaged": "damaged",
         "torn": "does not fit its key",
         "missing": "missing",
     }
     assert found["due"][-1]["mode"] == "acme", "each is handed on as it was given"
     assert found["changed"] is False
-    assert found["alternative_names"]["good"] == [
+    assert found["due"][-1]["alternative_names"] == [
         "DNS:example.com",
         "DNS:www.example.com",
         "IP:192.0.2.1",
@@ -124,3 +130,26 @@ def test_renewal_begins_when_it_is_told(tmp_path: Path) -> None:
     one = make(tmp_path, "one", NAMES, days=60)
     assert status(one, renew_days=50)["due"] == []
     assert [due["reason"] for due in status(one, renew_days=70)["due"]] == ["expires soon"]
+
+
+def test_a_self_signed_one_is_what_was_asked_for(tmp_path: Path) -> None:
+    names = [f"DNS:{'a' * 60}.example.com", "DNS:*.example.com", "IP:192.0.2.1", "IP:2001:db8::1"]
+    key, certificate = _self_signed.make(names, 90)
+    one: dict[str, Any] = {"name": "one", "mode": "self_signed", "names": [name.partition(":")[2] for name in names]}
+    for kind, text in (("key", key), ("certificate", certificate)):
+        one[kind] = str(tmp_path / kind)
+        (tmp_path / kind).write_text(text)
+    assert status(one, renew_days=89)["due"] == []
+    assert [due["reason"] for due in status(one, renew_days=91)["due"]] == ["expires soon"]
+    shown = subprocess.run(
+        ["openssl", "x509", "-in", one["certificate"], "-noout", "-text"], capture_output=True, text=True, check=True
+    ).stdout
+    assert f"CN={'a' * 60}.exa\n" in shown.replace(" = ", "=")
+    for line in ("CA:FALSE", "Digital Signature", "TLS Web Server Authentication", "NIST CURVE: P-256"):
+        assert line in shown
+    # a clock that is a few hours behind takes it
+    assert subprocess.run(
+        ["openssl", "verify", "-attime", str(int(time.time()) - 20 * 3600), "-CAfile", one["certificate"], one["certificate"]],
+        capture_output=True, check=False,
+    ).returncode == 0  # fmt: skip
+    assert _self_signed.make(names, 90)[0] != key

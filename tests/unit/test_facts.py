@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 from ansible_collections.flaskhost.stack.plugins.plugin_utils._facts import FACTS, parse
@@ -35,6 +36,16 @@ done
 198.51.100.7 51000 203.0.113.10 2222
 == ssh_socket
 active
+== users
+root:0:0:root:/root:yes:/bin/bash
+blog:998:997:Flask app blog:/srv/blog/home:no:/usr/sbin/nologin
+ops:1000:1000::/home/ops:yes:/bin/bash
+ldap:2000:100:From elsewhere:/home/ldap:yes:/bin/sh
++::::::
+== shadow
+root:$:
+blog:!:
+ops:*:20000
 == packages
 installed nginx
 config-files apache2
@@ -53,6 +64,14 @@ def test_what_a_host_tells() -> None:
     assert facts["ssh"] == {"port": 2222, "client": "198.51.100.7", "socket_activated": True}
     # a package that is removed, but not purged, is not there
     assert facts["packages"] == ["nginx", "python3"]
+    assert list(facts["users"]) == ["root", "blog", "ops", "ldap"]
+    assert facts["users"]["blog"] == {
+        "uid": 998, "gid": 997, "comment": "Flask app blog", "home": "/srv/blog/home", "home_exists": False,
+        "shell": "/usr/sbin/nologin", "locked": True, "expires": "",
+    }  # fmt: skip
+    assert (facts["users"]["ops"]["locked"], facts["users"]["ops"]["expires"]) == (False, "20000")
+    # nobody knows, so nothing is taken for granted
+    assert (facts["users"]["ldap"]["locked"], facts["users"]["ldap"]["expires"]) == (False, "unknown")
 
 
 def test_what_a_host_does_not_tell_is_empty() -> None:
@@ -60,6 +79,7 @@ def test_what_a_host_does_not_tell_is_empty() -> None:
     assert facts["os"]["id"] == facts["uv"] == ""
     assert facts["ssh"] == {"port": 0, "client": "", "socket_activated": False}
     assert (facts["memory_mb"], facts["cpus"], facts["ipv6"], facts["packages"]) == (0, 0, False, [])
+    assert facts["users"] == {}
 
 
 def test_the_script_runs_in_a_plain_shell() -> None:
@@ -68,3 +88,9 @@ def test_the_script_runs_in_a_plain_shell() -> None:
     assert facts["cpus"] >= 1
     assert facts["memory_mb"] > 0
     assert facts["arch"]
+    assert facts["users"]["root"]["uid"] == 0
+    assert facts["users"]["root"]["home_exists"]
+    if os.getuid() == 0:
+        assert all(user["expires"] != "unknown" for user in facts["users"].values())
+        assert "$6$" not in shown
+        assert "$y$" not in shown

@@ -307,6 +307,27 @@ def test_prune_after_a_rollback_keeps_what_is_live(host: Host, blog: App) -> Non
     assert blog.releases()[:2] == R[:2]
 
 
+def test_current_names_the_live_release_at_one_stroke(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "finished")
+    Path(blog.release_dir(R[0]), _releases.UNFINISHED).touch()
+    blog.make_current(R[0])
+    assert blog.current() == R[0]
+    assert blog.finished(R[0])
+    inode = os.lstat(blog.paths["current"]).st_ino
+    blog.make_current(R[0])
+    assert os.lstat(blog.paths["current"]).st_ino == inode, "nothing is written where nothing changes"
+    assert [name for name in os.listdir(blog.paths["root"]) if name.startswith(".new-")] == []
+
+
+def test_a_directory_in_the_place_of_current_is_an_error_without_litter(host: Host, blog: App) -> None:
+    releases(host, blog, "finished")
+    Path(blog.paths["current"]).unlink()
+    Path(blog.paths["current"], "something").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        blog.make_current(R[0])
+    assert [name for name in os.listdir(blog.paths["root"]) if name.startswith(".new-")] == []
+
+
 def test_prune_never_deletes_what_runs_or_is_current(host: Host, blog: App) -> None:
     releases(host, blog, *["finished"] * 8)
     host.group(f"blog@{R[0]}")

@@ -153,6 +153,38 @@ def test_a_second_run_in_check_mode_finds_nothing_to_do(stack: Stack) -> None:
     assert run.changed == 0, run.output[-4000:]
 
 
+def test_what_somebody_changed_by_hand_is_put_back(stack: Stack, address: str, host: Host) -> None:
+    """What is as it should be is skipped, so each way to differ has to be noticed."""
+    queries = (
+        "ALTER USER guestbook@127.0.0.1 IDENTIFIED BY 'guessed'",
+        "GRANT SELECT ON mysql.* TO guestbook@localhost",
+    )
+    for command in (
+        *(f'mariadb -e "{query}"' for query in queries),
+        "usermod --shell /bin/sh ops",
+        "usermod --comment somebody guestbook",
+        "systemctl mask --now apt-daily.timer",
+        "rm /etc/ssl/flaskhost/guestbook.key",
+    ):
+        host.check_output(command.replace("%", "%%"))
+    run = stack.playbook("site").check()
+    assert run.changed >= 5, run.output[-4000:]
+    grants = host.check_output("mariadb -N -e 'SHOW GRANTS FOR guestbook@localhost'").splitlines()
+    assert [line.partition(" TO ")[0] for line in grants] == [
+        "GRANT USAGE ON *.*",
+        "GRANT ALL PRIVILEGES ON `guestbook`.*",
+    ]
+    passwords = "mariadb -N -e \"SELECT DISTINCT authentication_string FROM mysql.user WHERE user='guestbook'\""
+    assert len(host.check_output(passwords).split()) == 1
+    assert host.user("ops").shell == "/bin/bash"
+    assert host.user("guestbook").gecos == "Flask app guestbook"
+    timer = host.service("apt-daily.timer")
+    assert (timer.is_enabled, timer.is_running) == (True, True)
+    stack.playbook("validate").check()
+    post_entry(address, "Grace", "after all that")
+    assert stack.playbook("site").check().changed == 0
+
+
 def test_it_says_which_login_it_uses(stack: Stack) -> None:
     assert "logged in as ops" in stack.playbook("validate").check().output
 
