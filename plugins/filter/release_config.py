@@ -14,6 +14,7 @@ _KEYS = (
     "workers",
     "threads",
     "timeout",
+    "drain",
     "database",
     "python",
     "build",

@@ -105,6 +105,7 @@ def _resolve_app(app: Mapping[str, Any], workers: int, address: str, base: str) 
         "workers": workers,
         "threads": _get(app, "threads"),
         "timeout": _get(app, "timeout"),
+        "drain": _get(app, "drain") or _get(app, "timeout"),
         "domains": domains,
         "url": _url(domains[0] if domains else address, tls["mode"]),
         "tls": tls,

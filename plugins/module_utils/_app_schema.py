@@ -217,6 +217,15 @@ KEYS: tuple[Key, ...] = (
     _count("threads", "Threads of each worker.", 1),
     _count("timeout", "Seconds after which a request is given up and its worker replaced.", 30),
     Key(
+        "drain",
+        "integer",
+        "Seconds that requests in flight may live on after a switch, before the former release ends: uploads, server-sent events, websockets.",
+        "drain: 120",
+        derived="the app's `timeout`",
+        low=1,
+        high=1000,
+    ),
+    Key(
         "domains",
         "list",
         "Names the app answers for; the first one is the main one. Empty: every name on its host, for one app a host at most.",

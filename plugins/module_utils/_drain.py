@@ -12,6 +12,8 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._releases import A
 NGINX_PID = "/run/nginx.pid"
 # seconds; nothing new is queued once nginx has been reloaded, so this is for what came just before
 DRAIN_TIMEOUT = 10.0
+# seconds in which a web process that nobody waits for ends by itself
+LAST_WORDS = 2.0
 
 
 def waiting(path: str) -> int:
@@ -62,14 +64,18 @@ def outlive(pids: list[int], timeout: float, name: str = "nginx") -> list[int]:
         time.sleep(0.02)
 
 
-def let_finish(app: App, release: str, former_workers: list[int]) -> None:
-    """Wait until nobody is on the way to a release that gets nothing new.
+def let_finish(app: App, release: str, former_workers: list[int]) -> float:
+    """Wait until nobody is on the way to a release that gets nothing new, for as long as the app's ``drain`` says.
 
     :param former_workers: nginx's workers from before the reload that said so.
+    :returns: seconds that are left for what the release is still busy with; never none at all.
     """
+    deadline = time.monotonic() + app.app["drain"]
     # what nginx took before goes there still: first to nginx's end, then into the socket
-    outlive(former_workers, app.app["timeout"])
+    outlive(former_workers, app.app["drain"])
     drain([app.socket(release)], DRAIN_TIMEOUT)
+    # what is connected still had its time then, such as a stream that never ends
+    return max(LAST_WORDS, deadline - time.monotonic())
 
 
 def _called(pid: int) -> str:

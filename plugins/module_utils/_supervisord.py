@@ -20,7 +20,7 @@ CONF_DIR = "/etc/supervisor/conf.d"
 
 # supervisor/xmlrpc.py: Faults
 _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING, _STILL_RUNNING = 10, 60, 70, 91
-# longer than any app's stopwaitsecs: its timeout, 1000 s at most, and 5 s
+# longer than any app's stopwaitsecs: its timeout or drain, 1000 s at most, and 5 s
 _STOP_TIMEOUT = 1100.0
 
 

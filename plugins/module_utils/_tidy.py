@@ -42,7 +42,8 @@ def serve_what_is_written() -> None:
 def stop_groups(groups: list[str], grace: float | None = None) -> None:
     """Take groups out of conf.d first, so that a reboot in between does not bring them back, then stop them all.
 
-    :param grace: seconds after which they are killed; as long as their files said, when there is none.
+    :param grace: seconds after which web processes are killed; as long as their files said, when there is none. Worker
+        processes finish the job they are at in any case.
     """
     for group in groups:
         if os.path.exists(group_file(group)):
@@ -51,10 +52,11 @@ def stop_groups(groups: list[str], grace: float | None = None) -> None:
     for group in groups:
         daemon.tell_to_stop(group)
     if grace is not None:
+        web = [group for group in groups if "+" not in group]
         deadline = time.monotonic() + grace
-        while time.monotonic() < deadline and any(info["pid"] for group in groups for info in daemon.processes(group)):
+        while time.monotonic() < deadline and any(info["pid"] for group in web for info in daemon.processes(group)):
             time.sleep(0.05)
-        for group in groups:
+        for group in web:
             daemon.kill(group)
     for group in groups:
         daemon.stop(group)
@@ -66,13 +68,16 @@ def in_service(app: App) -> set[str]:
     return {app.live(), canary.release if canary else ""} - {""}
 
 
-def end_all_but(app: App, live: str) -> list[str]:
-    """Wait until nothing of an app runs but its live release. Returns the groups that had to end."""
+def end_all_but(app: App, live: str, grace: float | None = None) -> list[str]:
+    """Wait until nothing of an app runs but its live release. Returns the groups that had to end.
+
+    :param grace: see ``stop_groups``.
+    """
     running = {str(info["group"]) for info in Supervisord().processes()}
     names = {group for group in running if "@" in group and group.split("@", 1)[0] == app.name}
     groups = sorted(group for group in names | set(app_groups(app.name)) if release_of(group) != live)
     if groups:
-        stop_groups(groups)
+        stop_groups(groups, grace)
     return groups
 
 
@@ -129,12 +134,12 @@ def remove_unfinished(app: App, live: str) -> list[str]:
 def prune(app: App, live: str, keep: int, check: bool = False) -> list[str]:
     """Delete old finished releases beyond ``keep`` with their snapshots, and virtual environments that none uses.
 
-    Never the live release, its predecessor, or one that still has a program.
+    Never the live release, its predecessor, one whose files nginx serves, or one that still has a program.
 
     :returns: what was deleted, or would be.
     """
     running = {release_of(group) for group in app_groups(app.name)}
-    safe = {live, app.previous(live), app.current(), *running}
+    safe = {live, app.previous(live), app.current(), *app.named(), *running}
     finished = [release for release in app.releases() if app.finished(release)]
     spare = max(0, len(finished) - max(keep, 1))
     old = [release for release in finished if release not in safe][:spare]

@@ -40,7 +40,7 @@ options:
   former_workers:
     description:
       - Process ids of nginx's workers from before the switch, as M(flaskhost.stack.release_serve) returned them.
-      - The former release ends when they are gone, or after the C(timeout) of the app.
+      - The former release ends when they are gone, or after the C(drain) of the app. Then what is still connected is cut off.
     type: list
     elements: int
     default: []
@@ -91,7 +91,7 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _history, _release_lock
-from ansible_collections.flaskhost.stack.plugins.module_utils._drain import let_finish
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import LAST_WORDS, let_finish
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import died_early
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, read_json, utc_now
@@ -128,9 +128,10 @@ def retire(app: App, release: str, former: str, workers: str, former_workers: li
         why = died_early(app, release, group, WORKERS_WATCHED)
         if why:
             raise ReleaseError(f"retire: a worker process does not stay up: {why}")
+    grace = None
     if former and former != release:
-        let_finish(app, former, former_workers)
-    end_all_but(app, release)
+        grace = let_finish(app, former, former_workers)
+    end_all_but(app, release, grace)
 
 
 def finish(app: App, release: str, former: str, result: str, seconds: dict[str, float], now: str) -> None:
@@ -150,7 +151,8 @@ def discard(app: App, release: str, keep_directory: bool) -> list[str]:
         return []
     groups = [group for group in app_groups(app.name) if release_of(group) == release]
     if groups:
-        stop_groups(groups)
+        # it has no visitors, or those had their time
+        stop_groups(groups, LAST_WORDS)
     if keep_directory:
         return groups
     app.remove(release)
@@ -230,6 +232,7 @@ def main() -> None:
         except OSError as error:
             # a full disk, perhaps the reason of all this; the lock is given back all the same
             module.warn(f"{_history.history_file(app)} cannot be written: {error}")
+    app.announce("")
     _release_lock.release(app.paths["lock"], params["token"])
     module.exit_json(changed=result != "unchanged", pruned=pruned, seconds=seconds)
 

@@ -177,6 +177,7 @@ def switch(app: App, release: str, upstream: str, former: str, steps: Steps, *ot
     :raises ReleaseError: it does not serve; the former file is there again, and what it says is loaded.
     """
     with steps.step("switch"):
+        app.announce(release)
         files = [{"path": os.path.join(UPSTREAMS, f"{app.name}.conf"), "content": upstream, "mode": "0644"}]
         try:
             changes = apply_fileset(files, [], commands=[_TEST, _RELOAD], run=run)

@@ -161,9 +161,11 @@ def test_values_of_the_app_arrive() -> None:
 
 def test_page_while_the_app_is_away() -> None:
     _plain, tls = site().blocks("server")
-    assert tls.value("error_page") == "502 503 504 @unavailable"
-    page = tls.block("location", "@unavailable")
-    assert page.value("try_files") == "/unavailable.html =503"
+    # a path, not a named location: that would answer a POST with 405
+    assert tls.value("error_page") == "502 503 504 /.flaskhost/unavailable.html"
+    page = tls.block("location", "=", "/.flaskhost/unavailable.html")
+    assert page.value("alias") == "/usr/share/flaskhost/unavailable.html"
+    assert page.values("internal") == [[]], "nobody may ask for it"
     assert ["Cache-Control", "no-store", "always"] in page.values("add_header"), "nobody keeps it"
     html = render("nginx", "usr/share/flaskhost/unavailable.html")
     assert html.startswith("<!doctype html>")

@@ -214,6 +214,16 @@ def test_web_program(app: dict[str, Any]) -> None:
     assert (program.redirect_stderr, program.stdout_logfile_backups) == (True, 5)
 
 
+def test_connections_that_never_end_get_the_drain_of_the_app(app: dict[str, Any]) -> None:
+    app |= {"timeout": 20, "drain": 120}
+    ((_name, programs),) = groups(render("release", WEB, **variables(app))).items()
+    program = programs[f"blog@{RELEASE}"]
+    assert {"--timeout=20", "--graceful-timeout=120"} <= set(shlex.split(program.command))
+    assert program.stopwaitsecs > 120
+    ((_name, programs),) = groups(render("release", WEB, **variables({**app, "server": "uwsgi"}))).items()
+    assert {"--harakiri=20", "--worker-reload-mercy=120"} <= set(shlex.split(programs[f"blog@{RELEASE}"].command))
+
+
 def test_web_program_of_uwsgi(app: dict[str, Any]) -> None:
     app["server"] = "uwsgi"
     ((_name, programs),) = groups(render("release", WEB, **variables(app))).items()

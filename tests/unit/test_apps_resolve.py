@@ -42,6 +42,7 @@ def test_defaults() -> None:
         "workers": 3,
         "threads": 1,
         "timeout": 30,
+        "drain": 30,
         "domains": [],
         "url": "https://10.0.0.1",
         "tls": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.flaskhost.stack.plugins.module_utils import _releases, _tidy
@@ -22,8 +23,11 @@ def blog(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
     """An app with two finished releases and a candidate that gets 10 % of the visitors, all of them as if they ran."""
 
     class Daemon:
-        def processes(self) -> list[dict[str, str]]:
-            return [{"group": group} for group in host.groups()]
+        def processes(self, group: str = "") -> list[dict[str, Any]]:
+            return [{"group": name, "pid": 0} for name in host.groups() if group in ("", name)]
+
+        def kill(self, group: str) -> None:
+            assert group in host.told, "or it would be started anew"
 
         def tell_to_stop(self, group: str) -> None:
             host.told.append(group)
@@ -34,7 +38,7 @@ def blog(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
 
     monkeypatch.setattr(_tidy, "Supervisord", Daemon)
     monkeypatch.setattr(_tidy, "serve_what_is_written", lambda: host.told.append("nginx"))
-    app = host.app(tls={"mode": "self_signed"}, timeout=1, keep_releases=1)
+    app = host.app(tls={"mode": "self_signed"}, timeout=1, drain=1, keep_releases=1)
     for release in (OLD, LIVE, CANDIDATE):
         host.release(app, release, "candidate" if release == CANDIDATE else "finished", venv=f"venv-{release[-1]}")
     app.write_record(CANDIDATE, preview="0123456789abcdef", commit="c" * 40, config="x")

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.flaskhost.stack.plugins.module_utils import _drain, _tidy
 from ansible_collections.flaskhost.stack.plugins.module_utils._drain import nginx_workers, outlive
+
+from tests.support.host import Host
 
 
 @pytest.fixture
@@ -57,3 +60,45 @@ def test_workers_are_the_children_of_the_master(sleeper: subprocess.Popen[bytes]
     assert sleeper.pid in nginx_workers(str(pid_file))
     pid_file.write_text(f"{2**22 + 1}\n")
     assert nginx_workers(str(pid_file)) == []
+
+
+# what does not end by itself
+
+
+@pytest.mark.parametrize("stubborn", [True, False])
+def test_web_processes_that_outlive_their_time_are_killed(
+    host: Host, monkeypatch: pytest.MonkeyPatch, stubborn: bool
+) -> None:
+    done: list[str] = []
+
+    class Daemon:
+        def tell_to_stop(self, group: str) -> None:
+            done.append(f"tell {group}")
+
+        def processes(self, group: str) -> list[dict[str, int]]:
+            return [{"pid": 7 if stubborn else 0}]
+
+        def kill(self, group: str) -> None:
+            done.append(f"kill {group}")
+
+        def stop(self, group: str) -> None:
+            done.append(f"stop {group}")
+
+    monkeypatch.setattr(_tidy, "Supervisord", Daemon)
+    groups = ["blog@r1", "blog@r1+workers"]
+    started = time.monotonic()
+    _tidy.stop_groups(groups, 0.3 if stubborn else 30)
+    assert 0.3 <= time.monotonic() - started + (0 if stubborn else 0.3) < 10
+    # a worker process finishes the job it is at
+    assert done == [*(f"tell {group}" for group in groups), "kill blog@r1", *(f"stop {group}" for group in groups)]
+    done.clear()
+    _tidy.stop_groups(groups)
+    assert "kill blog@r1" not in done
+
+
+def test_what_is_left_of_the_drain_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = host.app(drain=20)
+    monkeypatch.setattr(_drain, "drain", lambda *given: None)
+    assert 18 < _drain.let_finish(app, "r1", []) <= 20
+    app.app["drain"] = 0.1
+    assert _drain.let_finish(app, "r1", [os.getpid()]) == _drain.LAST_WORDS

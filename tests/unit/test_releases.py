@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.flaskhost.stack.plugins.module_utils import (
@@ -30,8 +31,12 @@ def blog(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
     """An app, and a supervisord that only remembers what it was told to stop."""
 
     class Daemon:
-        def processes(self) -> list[dict[str, str]]:
-            return [{"group": group} for group in [*host.groups(), *host.running]]
+        def processes(self, group: str = "") -> list[dict[str, Any]]:
+            names = [name for name in [*host.groups(), *host.running] if group in ("", name)]
+            return [{"group": name, "pid": 0} for name in names]
+
+        def kill(self, group: str) -> None:
+            assert group in host.told, "or it would be started anew"
 
         def tell_to_stop(self, group: str) -> None:
             assert group not in host.groups(), "its file must be gone first, or a reboot would bring it back"
@@ -509,7 +514,7 @@ def retired(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     monkeypatch.setattr(release_end, "WORKERS_WATCHED", 0.15)
     monkeypatch.setattr(release_end, "apply_fileset", lambda *given: [])
     monkeypatch.setattr(_drain, "drain", lambda *given: None)
-    blog.app["timeout"] = 1
+    blog.app["drain"] = 1
     releases(host, blog, "finished", "building")
     host.group(f"blog@{R[0]}")
     return states
@@ -534,3 +539,35 @@ def test_worker_that_dies_at_once_is_told_with_its_log(
         f"The end of {blog.paths['log']}/mail.log:\nno module named ********"
     )
     assert host.stopped == [], "the former release goes on"
+
+
+# files that pages ask for
+
+
+def test_files_of_the_next_release_are_there_before_it_is(host: Host, blog: App) -> None:
+    releases(host, blog, "finished", "building")
+    link = Path(blog.paths["releases"], ".next")
+    for release in R[:2]:
+        blog.announce(release)
+        assert os.readlink(link) == release
+        assert os.lstat(link).st_uid == os.stat(blog.release_dir(release)).st_uid, "or nginx would not follow it"
+    assert blog.releases() == R[:2]
+    blog.announce("")
+    blog.announce("")
+    assert not link.is_symlink()
+
+
+def test_pages_of_the_release_just_left_keep_their_files(host: Host, blog: App) -> None:
+    """After a rollback the newer release is neither live nor the predecessor, and pages of it are still open."""
+    releases(host, blog, "finished", "finished", "rolled_back")
+    text = f'map "" $flaskhost_previous_blog {{ default {R[2]}; }}\n'
+    host.upstream(blog, R[1])
+    with Path(_releases.UPSTREAMS, "blog.conf").open("a") as stream:
+        stream.write(text)
+    host.current(blog, R[1])
+    Path(_supervisord.group_file(f"blog@{R[2]}")).unlink()
+    host.group(f"blog@{R[1]}")
+    assert blog.named() == {R[1], R[2]}
+    blog.write_record(R[1], former=R[0])
+    _tidy.prune(blog, R[1], keep=1)
+    assert blog.releases() == R[:3]
