@@ -20,6 +20,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._as_user import Fa
 from ansible_collections.flaskhost.stack.plugins.module_utils._database_url import Database
 from ansible_collections.flaskhost.stack.plugins.module_utils._difference import VERSIONS, Difference
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._snapshots import SCRATCH
 
 # seconds to wait for a lock that the app holds
 _LOCK_WAIT = 30.0
@@ -117,10 +118,6 @@ class Sqlite:
             with gzip.GzipFile(fileobj=stream, mode="rb") as source, open(copy, "wb") as target:
                 shutil.copyfileobj(source, target, 2**20)
             yield copy
-
-
-# of a directory in the app's cache
-SCRATCH = "snapshot-"
 
 
 def _open(path: str) -> sqlite3.Connection:

@@ -11,7 +11,6 @@ import time
 from ansible_collections.flaskhost.stack.plugins.module_utils import _snapshots
 from ansible_collections.flaskhost.stack.plugins.module_utils._git import DEPLOY_KEY
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
-from ansible_collections.flaskhost.stack.plugins.module_utils._sqlite import SCRATCH
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
     Supervisord,
     app_groups,
@@ -93,7 +92,7 @@ def tidy(app: App, check: bool = False) -> list[str]:
     # between two deploys nothing runs but the live release and a canary
     groups = [group for group in app_groups(app.name) if release_of(group) not in serving]
     cache = app.paths["cache"]
-    debris = _debris(app.paths["releases"], ".") + _debris(cache, DEPLOY_KEY) + _debris(cache, SCRATCH)
+    debris = _debris(app.paths["releases"], ".") + _debris(cache, DEPLOY_KEY) + _debris(cache, _snapshots.SCRATCH)
     debris += _snapshots.debris(app)
     if not check:
         if groups:

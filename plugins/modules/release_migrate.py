@@ -75,7 +75,7 @@ seconds:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock, _snapshots
+from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock, _snapshot_take, _snapshots
 from ansible_collections.flaskhost.stack.plugins.module_utils._commands import run_commands
 from ansible_collections.flaskhost.stack.plugins.module_utils._migrations import heads
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, utc_now, write_json
@@ -109,10 +109,10 @@ def migrate(app: App, release: str, steps: Steps, token: str, timeout: float) ->
     if app.app.get("snapshot"):
         with steps.step("snapshot"):
             try:
-                engine = _snapshots.engine_of(app, release, timeout)
-                snapshot = _snapshots.take(app, release, engine)
+                engine = _snapshot_take.engine_of(app, release, timeout)
+                snapshot = _snapshot_take.take(app, release, engine)
             except ReleaseError as error:
-                told = _snapshots.without_secrets(app, release, str(error))
+                told = _snapshot_take.without_secrets(app, release, str(error))
                 raise ReleaseError(f"snapshot: {told}\nNo migration was begun.") from error
     try:
         with steps.step("migrate"):
@@ -121,7 +121,7 @@ def migrate(app: App, release: str, steps: Steps, token: str, timeout: float) ->
             now = engine.heads() if snapshot else []
             record_heads(app, release, now)
             if snapshot:
-                _snapshots.done(app, snapshot, now)
+                _snapshot_take.done(app, snapshot, now)
     except ReleaseError as error:
         if _release_lock.still_mine(app.paths["lock"], token):
             _snapshots.ended(app)
@@ -132,14 +132,14 @@ def migrate(app: App, release: str, steps: Steps, token: str, timeout: float) ->
 
 
 def undone(
-    app: App, release: str, snapshot: dict[str, Any], engine: _snapshots.Engine, token: str, why: str
+    app: App, release: str, snapshot: dict[str, Any], engine: _snapshot_take.Engine, token: str, why: str
 ) -> MigrationError:
     """The error of migrations that failed, once the database is what it was."""
     if not _release_lock.still_mine(app.paths["lock"], token):
         # whoever has the lock may migrate right now
         return MigrationError(f"{why}\nThe snapshot from before was not put back; it is {snapshot['file']}.")
-    told, lost = _snapshots.after_failure(app, snapshot, engine)
-    error = MigrationError(f"{why}\n{_snapshots.without_secrets(app, release, told)}")
+    told, lost = _snapshot_take.after_failure(app, snapshot, engine)
+    error = MigrationError(f"{why}\n{_snapshot_take.without_secrets(app, release, told)}")
     error.lost = lost
     return error
 

@@ -71,7 +71,7 @@ seconds:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils import _snapshots
+from ansible_collections.flaskhost.stack.plugins.module_utils import _snapshot_take, _snapshots
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 
@@ -101,10 +101,10 @@ def main() -> None:
                 record = _snapshots.find(app, params["snapshot"])
                 if not record:
                     raise ReleaseError(f"there is no snapshot {params['snapshot']} any more")
-                engine = _snapshots.engine_of(app, live or record["name"], params["timeout"])
-                present, tables = _snapshots.restore(app, record, engine, params["name"])
+                engine = _snapshot_take.engine_of(app, live or record["name"], params["timeout"])
+                present, tables = _snapshot_take.restore(app, record, engine, params["name"])
             except ReleaseError as error:
-                told = _snapshots.without_secrets(app, live, str(error))
+                told = _snapshot_take.without_secrets(app, live, str(error))
                 raise ReleaseError(f"restore: {told}") from error
     except ReleaseError as error:
         module.fail_json(msg=str(error), seconds=steps.seconds)

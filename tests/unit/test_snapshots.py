@@ -18,6 +18,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils import (
     _mysql,
     _postgresql,
     _release_lock,
+    _snapshot_take,
     _snapshots,
     _sqlite,
     _tidy,
@@ -231,7 +232,7 @@ def test_work_of_another_user() -> None:
 @pytest.fixture
 def blog(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
     """An app with a live release and an SQLite database with a row."""
-    monkeypatch.setattr(_snapshots, "RESERVE", 0)
+    monkeypatch.setattr(_snapshot_take, "RESERVE", 0)
     app = host.app(migrate=["x"], snapshot=True)
     host.release(app, R[0])
     host.release(app, R[1], "building")
@@ -383,10 +384,10 @@ def test_without_the_key_nothing_is_taken(blog: App, monkeypatch: pytest.MonkeyP
 
 
 def test_a_failed_snapshot_begins_no_migration(blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_snapshots, "RESERVE", 2**60)
+    monkeypatch.setattr(_snapshot_take, "RESERVE", 2**60)
     with pytest.raises(ReleaseError, match=r"^snapshot: .* MiB must stay free, but only .*\nNo migration was begun\.$"):
         migrate(blog, monkeypatch, HALF)
-    monkeypatch.setattr(_snapshots, "RESERVE", 0)
+    monkeypatch.setattr(_snapshot_take, "RESERVE", 0)
     database(blog).write_bytes(b"nothing of SQLite" * 100)
     with pytest.raises(ReleaseError, match=r"^snapshot: the SQLite database .*: file is not a database"):
         migrate(blog, monkeypatch, HALF)
@@ -394,7 +395,7 @@ def test_a_failed_snapshot_begins_no_migration(blog: App, monkeypatch: pytest.Mo
 
 
 def test_half_a_dump_is_not_left(blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = _snapshots.engine_of(blog, R[0], 30)
+    engine = _snapshot_take.engine_of(blog, R[0], 30)
     before = os.getpriority(os.PRIO_PROCESS, 0)
 
     def dies(target: Any) -> None:
@@ -404,7 +405,7 @@ def test_half_a_dump_is_not_left(blog: App, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(engine, "dump", dies)
     with pytest.raises(ReleaseError, match="the server is gone"):
-        _snapshots.take(blog, R[1], engine)
+        _snapshot_take.take(blog, R[1], engine)
     assert files(blog) == []
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
@@ -446,9 +447,9 @@ def test_the_first_release_has_no_database_yet(blog: App, monkeypatch: pytest.Mo
 
 
 def test_a_disk_that_gets_full_stops_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_snapshots, "_LOOK_EVERY", 10)
-    with _snapshots._Watched(str(tmp_path / "x"), "wb") as target:
-        monkeypatch.setattr(_snapshots, "RESERVE", 2**60)
+    monkeypatch.setattr(_snapshot_take, "_LOOK_EVERY", 10)
+    with _snapshot_take._Watched(str(tmp_path / "x"), "wb") as target:
+        monkeypatch.setattr(_snapshot_take, "RESERVE", 2**60)
         assert target.write(b"short") == 5
         with pytest.raises(OSError, match="are free, it was not written further"):
             target.write(b"long enough")
@@ -470,7 +471,7 @@ def test_writers_do_not_wait_for_a_copy(blog: App) -> None:
 
 def taken(app: App, name: str, **changes: Any) -> dict[str, Any]:
     """A snapshot of the present state."""
-    record = _snapshots.take(app, name, _snapshots.engine_of(app, R[0], 30))
+    record = _snapshot_take.take(app, name, _snapshot_take.engine_of(app, R[0], 30))
     _snapshots.note(app, record, **changes)
     return record
 
@@ -484,13 +485,13 @@ def test_restore_by_hand(blog: App) -> None:
     write_json(_snapshots.database_file(blog), {"heads": ["b"], "release": R[1]})
     assert _snapshots.find(blog, "") == record, "the one from before the migrations that ran last"
     assert _snapshots.find(blog, "no such") == {}
-    engine = _snapshots.engine_of(blog, R[0], 30)
-    present, tables = _snapshots.restore(blog, record, engine, "now-restore")
+    engine = _snapshot_take.engine_of(blog, R[0], 30)
+    present, tables = _snapshot_take.restore(blog, record, engine, "now-restore")
     assert (state(blog), tables) == (before, ["alembic_version", "entries"])
     known = read_json(_snapshots.database_file(blog))
     assert (known["heads"], known["release"]) == (["a"], R[0])
     # and back again
-    _snapshots.restore(blog, present, engine, "now-undo")
+    _snapshot_take.restore(blog, present, engine, "now-undo")
     assert state(blog) == after
     assert read_json(_snapshots.database_file(blog))["heads"] == ["b"]
 
