@@ -14,7 +14,20 @@ class ActionModule(RenderingAction):
     """Action part of ``flaskhost.stack.release_serve``."""
 
     _VALID_ARGS = frozenset(
-        ["app", "release", "token", "former", "previous", "share", "preview", "steady", "program", "upstream", "files"]
+        [
+            "app",
+            "release",
+            "token",
+            "former",
+            "previous",
+            "share",
+            "preview",
+            "steady",
+            "watch",
+            "program",
+            "upstream",
+            "files",
+        ]
     )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -27,24 +40,27 @@ class ActionModule(RenderingAction):
         payload = {
             "files": self.render_entries(arguments.pop("files", None), variables),
             "program": self.render(program, {}, variables) if program else None,
-            "upstream": self.render(arguments.pop("upstream"), _upstream(arguments), variables),
         }
+        upstream = arguments.pop("upstream")
+        for name, names in _upstreams(arguments).items():
+            payload[name] = self.render(upstream, names, variables)
         arguments.pop("previous", None)
         return self.execute_hidden(
             "flaskhost.stack.release_serve", {**arguments, "payload": json.dumps(payload)}, variables
         )
 
 
-def _upstream(arguments: dict[str, Any]) -> dict[str, str]:
-    """What the template of the upstream file is told."""
+def _upstreams(arguments: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """What the template of the upstream file is told: for the switch, and of a canary for what may come of it."""
     release, former = arguments["release"], arguments.get("former") or ""
     previous = arguments.get("previous") or former
     if not arguments.get("share"):
-        return {"upstream_live": release, "upstream_previous": previous}
-    return {
-        "upstream_live": former,
-        "upstream_previous": previous,
+        return {"upstream": {"upstream_live": release, "upstream_previous": previous}}
+    back = {"upstream_live": former, "upstream_previous": previous}
+    candidate = {
         "upstream_candidate": release,
         "upstream_share": arguments["share"],
         "upstream_preview": arguments["preview"],
     }
+    whole = {"upstream_live": release, "upstream_previous": former}
+    return {"upstream": {**back, **candidate}, "back": back, "whole": whole}

@@ -132,6 +132,7 @@ def _resolve_app(app: Mapping[str, Any], workers: int, address: str, base: str) 
             "files": list(_get(app, "shared.files")),
         },
         "healthcheck": {key: _get(app, f"healthcheck.{key}") for key in ("path", "status", "timeout", "steady")},
+        **{key: _get(app, key) for key in ("watch", "watch_limit", "watch_requests")},
         "keep_releases": _get(app, "keep_releases"),
         "max_body": str(_get(app, "max_body")),
     }

@@ -477,6 +477,29 @@ KEYS: tuple[Key, ...] = (
         3,
         0,
     ),
+    _count(
+        "watch",
+        "Seconds to watch a new release after the switch, while the former one waits: if it fails too many requests, the former gets "
+        "its visitors back. 0 is off.",
+        0,
+        0,
+        3600,
+        "watch: 60",
+    ),
+    _count(
+        "watch_limit",
+        "Percent points that its error ratio may be above that of the former one.",
+        5,
+        0,
+        100,
+    ),
+    _count(
+        "watch_requests",
+        "Requests that a release must have had before it is judged, by `watch` or as a canary.",
+        20,
+        1,
+        1000000,
+    ),
     _count("keep_releases", "Finished releases that stay on the host for a rollback.", 5),
     Key("max_body", "text", "The largest request body nginx takes.", "max_body: 16m", default="16m", rule="size"),
 )

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, utc_now, write_text
-from ansible_collections.flaskhost.stack.plugins.module_utils._steps import STEPS
+from ansible_collections.flaskhost.stack.plugins.module_utils._steps import OPTIONAL_STEPS, STEPS
 
 # lines that are kept; at ten deploys a day that is a quarter of a year, and some 400 KB
 LINES = 1000
@@ -84,7 +84,7 @@ def failure(message: str, step: str = "") -> dict[str, str]:
     """
     first = next((line.strip() for line in message.splitlines() if line.strip()), "")
     head, colon, rest = first.partition(": ")
-    if colon and head in STEPS:
+    if colon and head in (*STEPS, *OPTIONAL_STEPS):
         step, first = head, rest
     first = _URL_PASSWORD.sub(r"\1********@", first).rstrip(":")
     return {"step": step, "reason": first if len(first) <= REASON_LENGTH else f"{first[: REASON_LENGTH - 3]}..."}

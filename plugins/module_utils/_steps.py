@@ -31,6 +31,8 @@ STEPS = (
     "finish",
     "prune",
 )
+# those that are only taken where somebody asks for them
+OPTIONAL_STEPS = ("watch", "restore")
 
 # Where root on the host orders a step to go wrong, for `make faults` and rehearsals; empty everywhere else.
 FAILPOINTS = "/run/flaskhost/failpoints"
@@ -46,25 +48,26 @@ _AT_WORK: dict[str, int] = {}
 class Steps:
     """What one run does to an app, step by step.
 
+    :ivar token: that of the run's lock.
     :ivar seconds: how long each step took so far, by name.
     """
 
     def __init__(self, app: App, token: str) -> None:
         self._app = app
-        self._token = token
+        self.token = token
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Do one step.
 
-        :param name: one of STEPS.
+        :param name: one of STEPS or of OPTIONAL_STEPS.
         :raises ReleaseError: the lock is another's now, or the step failed; the message begins with the name.
         """
         started = time.monotonic()
         try:
             work_alone(self._app.paths["releases"], GOES_ON_AT_MOST)
-            _release_lock.enter(self._app, self._token, name)
+            _release_lock.enter(self._app, self.token, name)
             reach(self._app.name, name)
             yield
         except (FilesetError, SupervisordError, OSError) as error:

@@ -145,14 +145,17 @@ def finish(app: App, release: str, former: str, result: str, seconds: dict[str, 
         app.write_record(former, state="rolled_back")
 
 
-def discard(app: App, release: str, keep_directory: bool) -> list[str]:
-    """Stop and delete a candidate that never went live."""
+def discard(app: App, release: str, keep_directory: bool, grace: float = LAST_WORDS) -> list[str]:
+    """Stop and delete a candidate that never went live.
+
+    :param grace: seconds after which its web processes are killed.
+    """
     if not release or release in in_service(app):
         return []
     groups = [group for group in app_groups(app.name) if release_of(group) == release]
     if groups:
         # it has no visitors, or those had their time
-        stop_groups(groups, LAST_WORDS)
+        stop_groups(groups, grace)
     if keep_directory:
         return groups
     app.remove(release)
@@ -208,8 +211,8 @@ def main() -> None:
                 pruned = prune(app, app.live(), params["app"]["keep_releases"])
         elif result == "aborted":
             with steps.step("retire"):
-                let_finish(app, release, params["former_workers"])
-                pruned = discard(app, release, False)
+                grace = let_finish(app, release, params["former_workers"])
+                pruned = discard(app, release, False, grace)
             with steps.step("prune"):
                 pruned += prune(app, app.live(), params["app"]["keep_releases"])
         elif result == "failed":

@@ -16,6 +16,8 @@ description:
     would, until three answers in a row come from this release.
   - With O(share), the former release stays live, and this one is a canary beside it, which gets that share of the visitors.
     Through nginx, both are asked then, each by the cookie that chooses it.
+  - With O(watch), the access log is watched then. Where a release fails too much, the former one gets all visitors back, as if it
+    had not served. A canary gets all of them at the end of a good watch, and stays one where there were too few requests.
   - A release that is not healthy is stopped again, and its group removed. One that does not serve loses the traffic again; the
     former upstream file is put back and loaded.
   - All in one call on the host, so that a lost connection to the control node cannot leave it half done.
@@ -52,6 +54,24 @@ options:
     description: Seconds that the release and all its workers must stay up, once it has answered, before it gets the traffic.
     type: float
     default: 0
+  watch:
+    description: How long and how strictly to watch the release after the switch. Without it, or with no seconds, it is not watched.
+    type: dict
+    suboptions:
+      seconds:
+        description: How long.
+        type: int
+        required: true
+      limit:
+        description:
+          - Percent points that its error ratio may be above that of the former release. An error is a status from 500 on; no answer at
+            all is one as well.
+        type: float
+        required: true
+      requests:
+        description: Requests that the release must have had before anything is said of it.
+        type: int
+        required: true
   program:
     description:
       - Template of the group's file below the role's templates.
@@ -83,6 +103,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+canary:
+  description: Whether the release is a canary now.
+  returned: success
+  type: bool
+seen:
+  description: In words, what became of the requests while they were watched; empty when they were not.
+  returned: success
+  type: str
 preview:
   description: What a visitor's cookie says to get the canary.
   returned: success
@@ -99,40 +127,23 @@ seconds:
 """
 
 import json
-import os
-import subprocess
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _strays
-from ansible_collections.flaskhost.stack.plugins.module_utils._drain import let_finish, nginx_workers
-from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import (
-    Change,
-    FilesetError,
-    apply_fileset,
-    put,
-)
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import nginx_workers
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint
 from ansible_collections.flaskhost.stack.plugins.module_utils._priority import lower, normal
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._steady import Workers
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, group_file
-from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import in_service, stop_groups
+from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import stop_groups
+from ansible_collections.flaskhost.stack.plugins.module_utils._traffic import serve
 
 # seconds that a candidate gets to end: it has no visitors whom it would have to answer
 _GRACE = 2.0
-_TEST, _RELOAD = "nginx -t", "nginx -s reload"
-
-
-def run(command: str) -> tuple[int, str]:
-    """Exit code and output of a command; 127 when it cannot be run."""
-    try:
-        done = subprocess.run(command.split(), capture_output=True, text=True, errors="replace", check=False)
-    except OSError as error:
-        # a command that is not there must not end the module before the file is back
-        return 127, str(error)
-    return done.returncode, (done.stdout + done.stderr).strip()
 
 
 def boot(app: App, release: str, payload: dict[str, Any], steady: float, steps: Steps) -> None:
@@ -169,56 +180,6 @@ def boot(app: App, release: str, payload: dict[str, Any], steady: float, steps: 
         workers.forget()
 
 
-def switch(app: App, release: str, upstream: str, former: str, steps: Steps, *others: str) -> None:
-    """Give the traffic to a release, and ask for it as a visitor.
-
-    :param others: releases that have to serve beside it.
-
-    :raises ReleaseError: it does not serve; the former file is there again, and what it says is loaded.
-    """
-    with steps.step("switch"):
-        app.announce(release)
-        files = [{"path": os.path.join(UPSTREAMS, f"{app.name}.conf"), "content": upstream, "mode": "0644"}]
-        try:
-            changes = apply_fileset(files, [], commands=[_TEST, _RELOAD], run=run)
-        except (FilesetError, OSError):
-            # a failed reload may have been half of one: load what is there now, which is the former file
-            run(_RELOAD)
-            raise
-    try:
-        with steps.step("verify"):
-            why = next(filter(None, (complaint(app, one, through_web=True) for one in (release, *others))), "")
-    except (ReleaseError, OSError) as error:
-        # not known to be healthy
-        why = str(error) or repr(error)
-    if why:
-        raise ReleaseError(f"verify: {why.removeprefix('verify: ')}{_go_back(app, release, former, changes)}")
-
-
-def _go_back(app: App, release: str, former: str, changes: list[Change]) -> str:
-    """Put the former upstream file back and load it; in words, how that went."""
-    try:
-        for change in changes:
-            put(change.path, change.before)
-    except (FilesetError, OSError) as error:
-        return (
-            f"\nThe former file could not be put back ({error}), so the traffic stays with {release}. "
-            "Mend that, then run the same again."
-        )
-    workers = nginx_workers()
-    run(_RELOAD)
-    if not former:
-        return ""
-    try:
-        again = complaint(app, former, through_web=True)
-    except OSError as error:
-        again = str(error) or repr(error)
-    if not again and release not in in_service(app):
-        # it is ended next
-        let_finish(app, release, workers)
-    return f"\nThe traffic is back with {former}." + (f"\nThat does not answer either: {again}" if again else "")
-
-
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -230,25 +191,30 @@ def main() -> None:
             "share": {"type": "str", "default": ""},
             "preview": {"type": "str", "default": ""},
             "steady": {"type": "float", "default": 0.0},
-            # rendered by the action plugin: files, program, upstream
+            "watch": {
+                "type": "dict",
+                "options": {
+                    "seconds": {"type": "int", "required": True},
+                    "limit": {"type": "float", "required": True},
+                    "requests": {"type": "int", "required": True},
+                },
+            },
+            # rendered by the action plugin: files, program, upstream, back, whole
             "payload": {"type": "str", "required": True, "no_log": True},
         },
     )
-    app, release, former = App(module.params["app"]), module.params["release"], module.params["former"]
-    payload = json.loads(module.params["payload"])
-    steps = Steps(app, module.params["token"])
+    app = App(module.params["app"])
+    params = {**module.params, "payload": json.loads(module.params["payload"])}
+    if params["watch"] and not params["watch"]["seconds"]:
+        params["watch"] = None
+    steps = Steps(app, params["token"])
     try:
-        boot(app, release, payload, module.params["steady"], steps)
+        boot(app, params["release"], params["payload"], params["steady"], steps)
         former_workers = nginx_workers()
-        others = []
-        if module.params["share"]:
-            # before nginx names it: what nginx names without such a record would be tidied away by the next run
-            app.write_record(release, state="candidate", preview=module.params["preview"])
-            others = [former]
-        switch(app, release, payload["upstream"], former, steps, *others)
+        told = serve(app, params, steps)
     except ReleaseError as error:
         module.fail_json(msg=str(error), seconds=steps.seconds)
-    told = {"preview": module.params["preview"], "former_workers": former_workers, "seconds": steps.seconds}
+    told |= {"preview": params["preview"], "former_workers": former_workers, "seconds": steps.seconds}
     module.exit_json(changed=True, **told)
 
 

@@ -16,7 +16,7 @@ Paint = Callable[[str, str], str]
 _NARROWEST = 30
 _GAP = "  "
 _UP = ("RUNNING", "STARTING")
-_COLOURS = {"finished": "green", "rolled_back": "yellow", "failed": "red", "died": "red"}
+_COLOURS = {"finished": "green", "rolled_back": "yellow", "aborted": "yellow", "failed": "red", "died": "red"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ def _of_live(host: str, app: Mapping[str, Any], now: float) -> Iterator[Line]:
     for name in [*shown, *([app["previous"]] if app["previous"] and app["previous"] not in shown else [])]:
         release = releases.get(name, {})
         state = ", ".join(_of_process(process, now) for process in app["processes"] if process["release"] == name)
+        if release.get("state") == "candidate" and name in shares:
+            state = ", ".join(filter(None, ["canary", state]))
         if name == app["previous"]:
             state = ", ".join(filter(None, [state, "a rollback goes here"]))
         share = f"{shares[name]:g} %" if name in shares else "-"

@@ -417,6 +417,17 @@ def test_names_of_variables_stay_apart() -> None:
     assert all(re.fullmatch("[a-z_]+", nginx_name(name)) for name in names)
 
 
+def test_variables_of_the_longest_name_fit() -> None:
+    """nginx does not start with a name that is longer than a bucket of its hash has room for."""
+    longest = "a" + 23 * "-"
+    upstream = render("release", UPSTREAM, app=app(longest), upstream_live="r1", upstream_previous="", **CANARY)
+    names = re.findall(r"\$(flaskhost_\w+)", upstream)
+    shared = parse(render("nginx", SHARED, nginx_sites=[], nginx_ipv6=False))
+    # ngx_hash.h: a pointer, and length and name rounded up to pointers; a bucket ends with another pointer
+    needed = max(8 + (len(name) + 2 + 7) // 8 * 8 for name in names) + 8
+    assert needed <= int(shared.value("variables_hash_bucket_size"))
+
+
 # overrides of a site
 
 

@@ -41,6 +41,9 @@ FULL: dict[str, Any] = {
     "static": [{"url": "/static", "path": "shop/static", "expires": "max"}, {"url": "/media/", "path": "media"}],
     "shared": {"dirs": ["uploads", "var/data"], "files": ["config.ini", ".env"]},
     "healthcheck": {"path": "/healthz?full=1", "status": 204, "timeout": 5, "steady": 0},
+    "watch": 3600,
+    "watch_limit": 0,
+    "watch_requests": 1000000,
     "keep_releases": 1,
     "max_body": "1g",
 }
@@ -196,6 +199,10 @@ ONE_APP: list[tuple[str, dict[Any, Any], list[str]]] = [
         ["flask_apps[0].healthcheck.path", "'healthz'", "starts with /"],
     ),
     ("healthcheck status", {"healthcheck": {"status": 99}}, ["flask_apps[0].healthcheck.status", "99", "200 to 599"]),
+    ("a watch without end", {"watch": 3601}, ["flask_apps[0].watch", "3601 is out of range", "0 to 3600"]),
+    ("a watch of half a second", {"watch": 0.5}, ["flask_apps[0].watch", "0.5"]),
+    ("more than all may fail", {"watch_limit": 101}, ["flask_apps[0].watch_limit", "0 to 100"]),
+    ("judged by nothing", {"watch_requests": 0}, ["flask_apps[0].watch_requests", "0 is out of range"]),
     ("no release kept", {"keep_releases": 0}, ["flask_apps[0].keep_releases", "0 is out of range"]),
     (
         "static url",

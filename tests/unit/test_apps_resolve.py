@@ -62,6 +62,9 @@ def test_defaults() -> None:
         "static": [],
         "shared": {"dirs": [], "files": []},
         "healthcheck": {"path": "/", "status": 200, "timeout": 30, "steady": 3},
+        "watch": 0,
+        "watch_limit": 5,
+        "watch_requests": 20,
         "keep_releases": 5,
         "max_body": "16m",
     }

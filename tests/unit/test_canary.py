@@ -244,7 +244,12 @@ def test_end_of_a_deploy_that_made_a_canary(host: Host, blog: App, monkeypatch: 
 
 def test_end_of_an_abort(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
     waited = []
-    monkeypatch.setattr(release_end, "let_finish", lambda *given: waited.append((given[1], list(host.stopped))))
+
+    def let_finish(_app: App, release: str, _pids: list[int]) -> float:
+        waited.append((release, list(host.stopped)))
+        return 0.0
+
+    monkeypatch.setattr(release_end, "let_finish", let_finish)
     write(host, blog, candidate="")
     line = end(monkeypatch, blog, "aborted")
     assert (line["result"], line["release"], line["former"]) == ("aborted", CANDIDATE, LIVE)

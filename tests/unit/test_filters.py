@@ -237,3 +237,33 @@ def test_share_of_a_canary(given: Any, share: str) -> None:
 def test_bad_share_of_a_canary(given: Any) -> None:
     with pytest.raises(AnsibleFilterError, match=r"not a share.*flask_canary=10`. Nothing was changed"):
         canary_share(given)
+
+
+@pytest.mark.parametrize(
+    ("share", "app", "watch", "hosts", "says"),
+    [
+        ("10", "", 0, 1, "flask_canary=10: a canary is of one app. Give `-e flask_app=NAME`"),
+        ("10", "blog", 3601, 1, "flask_canary_watch=3601: give 1 to 3600 seconds"),
+        ("10", "blog", "-1", 1, "flask_canary_watch=-1: give 1 to 3600 seconds"),
+        ("10", "blog", "1.5", 1, "flask_canary_watch=1.5: give 1 to 3600 seconds"),
+        ("10", "blog", "soon", 1, "flask_canary_watch=soon: give 1 to 3600 seconds"),
+        ("", "blog", 60, 1, "flask_canary_watch=60: without flask_canary there is no canary to watch"),
+        (
+            "10",
+            "blog",
+            60,
+            2,
+            "flask_canary_watch=60: each of the 2 hosts would decide for itself. Give `--limit HOST`",
+        ),
+    ],
+)
+def test_canary_that_cannot_be(share: str, app: str, watch: Any, hosts: int, says: str) -> None:
+    with pytest.raises(AnsibleFilterError) as told:
+        canary_share(share, app, watch, hosts)
+    assert str(told.value).startswith(says)
+    assert str(told.value).endswith(" Nothing was changed.")
+
+
+def test_canary_that_can_be() -> None:
+    assert canary_share("10", "blog", "60", 1) == canary_share("10", "blog", 0, 5) == canary_share("10") == "10"
+    assert canary_share("", "", 0, 3) == canary_share("", "blog", "0", 1) == ""

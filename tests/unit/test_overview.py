@@ -90,6 +90,24 @@ def test_table_of_a_healthy_app(blog: App, monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
+def test_table_of_a_canary(host: Host, blog: App) -> None:
+    canary = "20260103T000000Z-abcdef2"
+    host.release(blog, canary, "candidate")
+    blog.write_record(canary, version="v3", who="eve@desk")
+    path = host.upstreams / "blog.conf"
+    path.write_text(
+        f"{path.read_text()}upstream flaskhost_blog.candidate {{\n    server unix:{blog.socket(canary)} max_fails=0;\n}}\n"
+        "split_clients $x $y {\n    12.5% flaskhost_blog.candidate;\n    * flaskhost_blog;\n}\n"
+    )
+    (one,) = told(blog, processes=[process(f"blog@{NEW}"), process(f"blog@{canary}")])
+    assert one["problems"] == []
+    assert one["shares"] == [{"release": NEW, "share": 87.5}, {"release": canary, "share": 12.5}]
+    assert [line for line in table(one) if " % " in line] == [
+        f"  87.5 %  {NEW}  v2       2026-01-02 00:00  ann@laptop  web up 1 d",
+        f"  12.5 %  {canary}  v3       -                 eve@desk    canary, web up 1 d",
+    ]
+
+
 def test_a_rollback_counts_from_when_it_was_made(blog: App) -> None:
     _history.add(blog, {"release": OLD, "result": "rolled_back", "who": "bob@desk", "when": "2026-01-03T00:00:00Z"})
     _history.add(blog, {"release": OLD, "result": "failed", "who": "eve@desk", "when": "2026-01-03T01:00:00Z"})

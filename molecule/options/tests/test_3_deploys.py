@@ -91,6 +91,29 @@ def test_rollback_of_one_app(address: str, host: Host, on_b: OnB, live: Live, ma
     assert len(host.check_output("ls /srv/blog/releases").split()) <= 4
 
 
+def test_workers_of_a_canary_begin_with_its_promotion(
+    address: str, host: Host, on_b: OnB, live: Live, master: Live
+) -> None:
+    before, neighbour = live("blog"), master("blog2")
+    on_b("deploy", flask_app="blog", flask_version="feature/next", flask_canary=100).check()
+    canary = ask(address, "blog.test", "/healthz").headers["x-flaskhost-release"]
+    assert live("blog") == before != canary
+    assert "as on the branch" in style(address, "blog.test"), "a visitor's static files are those of his release"
+    kept = {"Cookie": "flaskhost_side=live"}
+    assert ask(address, "blog.test", "/healthz", headers=kept).headers["x-flaskhost-release"] == before
+    assert "as in the commit" in ask(address, "blog.test", "/static/style.css", headers=kept).text
+    assert ask(address, "blog2.test").headers["x-flaskhost-release"] == live("blog2")
+    groups = {line.split(":")[0].split()[0] for line in host.run("supervisorctl status").stdout.splitlines()}
+    assert groups == {f"blog@{before}", f"blog@{before}+workers", f"blog@{canary}", f"blog2@{live('blog2')}"}
+    assert worker(host)[0] == before
+    load = under_load(address, "blog.test", lambda: on_b("promote", flask_app="blog"))
+    assert load.report.releases == [canary]
+    assert live("blog") == worker(host)[0] == canary
+    assert master("blog2") == neighbour
+    on_b("rollback", flask_app="blog").check()
+    assert live("blog") == before
+
+
 def test_uwsgi_deploys_without_losing_a_request(
     address: str, host: Host, on_b: OnB, live: Live, master: Live, own_apps: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Give visitors to a release, see whether it serves them, and take them back where it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import subprocess
+from typing import Any
+
+from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import let_finish, nginx_workers
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import (
+    FilesetError,
+    Former,
+    apply_fileset,
+    look,
+    put,
+)
+from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint, dead, in_words
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, SupervisordError
+from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import in_service
+from ansible_collections.flaskhost.stack.plugins.module_utils._watch import (
+    LOGS,
+    Figures,
+    Rules,
+    Tail,
+    Verdict,
+    past,
+    watch,
+)
+
+_TEST, _RELOAD = "nginx -t", "nginx -s reload"
+# seconds before a switch from which the error ratio of the former release is known; longer where the watch is
+PAST_SECONDS = 300
+
+
+def upstream_file(app: App) -> str:
+    """What tells nginx which release gets which visitors."""
+    return os.path.join(UPSTREAMS, f"{app.name}.conf")
+
+
+def run(command: str) -> tuple[int, str]:
+    """Exit code and output of a command; 127 when it cannot be run."""
+    try:
+        done = subprocess.run(command.split(), capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        # a command that is not there must not end the module before the file is back
+        return 127, str(error)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def switch(app: App, release: str, upstream: str, steps: Steps) -> None:
+    """Have nginx do what the upstream file of the app says from now on.
+
+    :param release: that gets visitors by it.
+    :raises ReleaseError: nginx refuses it; the former file is there again.
+    """
+    files = [{"path": upstream_file(app), "content": upstream, "mode": "0644"}]
+    with steps.step("switch"):
+        app.announce(release)
+        try:
+            if not apply_fileset(files, [], commands=[_TEST, _RELOAD], run=run):
+                # a run that died may have written it, and no more
+                run(_RELOAD)
+        except (FilesetError, OSError):
+            # a failed reload may have been half of one: load what is there now, which is the former file
+            run(_RELOAD)
+            raise
+
+
+def verify(app: App, releases: list[str], steps: Steps) -> str:
+    """Ask as a visitor for releases; in words, which does not serve, else empty."""
+    try:
+        with steps.step("verify"):
+            why = next(filter(None, (complaint(app, one, through_web=True) for one in releases)), "")
+    except (ReleaseError, OSError) as error:
+        # not known to be healthy
+        why = str(error) or repr(error)
+    return f"verify: {why.removeprefix('verify: ')}" if why else ""
+
+
+def observe(app: App, release: str, other: str, tail: Tail, rules: Rules, old: Figures | None, steps: Steps) -> Verdict:
+    """Watch what becomes of the requests of a release.
+
+    :param old: how the other did before; else both are counted side by side.
+    :raises ReleaseError: the lock was lost meanwhile; then the run that has it decides.
+    """
+    daemon, group = Supervisord(), f"{app.name}@{release}"
+
+    def died() -> str:
+        with contextlib.suppress(SupervisordError):
+            return in_words(dead(daemon.processes(group)))
+        return ""
+
+    def go_on() -> None:
+        if not _release_lock.still_mine(app.paths["lock"], steps.token):
+            raise ReleaseError(f"watch: the lock of {app.name} was taken over by another run")
+
+    try:
+        with steps.step("watch"):
+            return watch(tail, release, other, rules, old=old, dead=died, alive=go_on)
+    except ReleaseError as error:
+        go_on()
+        return Verdict("bad", str(error).removeprefix("watch: "))
+
+
+def go_back(app: App, release: str, former: str, before: Former) -> str:
+    """Put an upstream file back and load it; in words, how that went."""
+    try:
+        put(upstream_file(app), before)
+    except (FilesetError, OSError) as error:
+        return (
+            f"\nThe former file could not be put back ({error}), so the traffic stays with {release}. "
+            "Mend that, then run the same again."
+        )
+    workers = nginx_workers()
+    run(_RELOAD)
+    if not former:
+        return ""
+    try:
+        again = complaint(app, former, through_web=True)
+    except OSError as error:
+        again = str(error) or repr(error)
+    if not again and release not in in_service(app):
+        # it is ended next
+        let_finish(app, release, workers)
+    return f"\nThe traffic is back with {former}." + (f"\nThat does not answer either: {again}" if again else "")
+
+
+def serve(app: App, params: dict[str, Any], steps: Steps) -> dict[str, Any]:
+    """Give a release its visitors, ask as one of them, and watch what becomes of the others' requests.
+
+    :returns: whether it is a canary now, and what was seen of it.
+    :raises ReleaseError: it does not serve, or fails too much; then the former one has its visitors again.
+    """
+    release, former, share, payload = params["release"], params["former"], params["share"], params["payload"]
+    rules = Rules(**params["watch"]) if params["watch"] else None
+    log = os.path.join(LOGS, f"{app.name}.access.log")
+    # side by side with a live release; else with what was before
+    old = None if share or not rules else past(log, former, max(rules.seconds, PAST_SECONDS))
+    tail, before = Tail(log), look(upstream_file(app))
+    if share:
+        # first: what nginx names without such a record would be tidied away by the next run
+        app.write_record(release, state="candidate", preview=params["preview"])
+    switch(app, release, payload["upstream"], steps)
+    why, seen = verify(app, [release, *([former] if share else [])], steps), ""
+    if not why and rules:
+        verdict = observe(app, release, former, tail, rules, old, steps)
+        seen = verdict.words
+        if verdict.kind == "bad":
+            why = f"watch: {seen}"
+            if share:
+                # none at all, also where a smaller share went well
+                before = dataclasses.replace(before, content=payload["back"].encode())
+        elif share and verdict.kind == "good":
+            before = look(upstream_file(app))
+            switch(app, release, payload["whole"], steps)
+            why, share = verify(app, [release], steps), ""
+    if why:
+        raise ReleaseError(why + go_back(app, release, former, before))
+    return {"canary": bool(share), "seen": seen}
