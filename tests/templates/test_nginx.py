@@ -159,6 +159,14 @@ def test_values_of_the_app_arrive() -> None:
     assert tls.block("location", "/").value("proxy_send_timeout") == "125s"
 
 
+def test_no_drain_is_cut_short_by_nginx() -> None:
+    path = "etc/nginx/modules-enabled/90-flaskhost.conf.j2"
+    for drains, seconds in (([], "60s"), ([30], "60s"), ([30, 90], "90s")):
+        sites = [app(drain=drain) for drain in drains]
+        text = render("nginx", path, nginx_sites=sites, nginx_shutdown_timeout=60)
+        assert parse(text).value("worker_shutdown_timeout") == seconds
+
+
 def test_page_while_the_app_is_away() -> None:
     _plain, tls = site().blocks("server")
     # a path, not a named location: that would answer a POST with 405

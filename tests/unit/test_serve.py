@@ -235,3 +235,18 @@ def test_what_was_written_already_is_loaded(app: App, nginx: Nginx, host: Host) 
     (host.upstreams / "blog.conf").write_text(given["payload"]["upstream"])
     assert serve(app, given, Steps(app, "t"))["canary"]
     assert nginx.loaded == ["# split 10"]
+
+
+def test_files_of_the_release_are_found_before_nginx_loads_anything(
+    app: App, nginx: Nginx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers with the former configuration know them by this link alone."""
+    there: list[str] = []
+
+    def run(command: str) -> tuple[int, str]:
+        there.append(str(Path(app.paths["releases"], ".next").readlink()))
+        return nginx.run(command)
+
+    monkeypatch.setattr(_traffic, "run", run)
+    serve(app, params(app), Steps(app, "t"))
+    assert there == [NEW, NEW]
