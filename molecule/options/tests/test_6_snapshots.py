@@ -167,7 +167,7 @@ def test_back_over_a_migration_and_forth_again(
     assert json.loads(host.check_output(f"cat /srv/{app}/database.json"))["heads"] == [SHIPPED]
 
     # the other way: first the data of before the rollback, then the code
-    (undo,) = [name for name in snapshots(host, app) if name.endswith("-restore.json")]
+    undo = max(name for name in snapshots(host, app) if name.endswith("-restore.json"))
     on_b("restore", flask_app=app, flask_release=undo.removesuffix(".json")).check()
     assert everything(host, app) == after
     on_b("rollback", flask_app=app, flask_release=newer).check()
@@ -200,7 +200,7 @@ def test_a_database_on_another_host(stack: Stack, hosts: dict[str, Host]) -> Non
     # before the first migrations there was nothing
     now.check()
     assert hosts["b"].check_output("mysql -N visitors -e 'SHOW TABLES'") == ""
-    (undo,) = [name for name in snapshots(host, "plain-http") if name.endswith("-restore.json")]
+    undo = max(name for name in snapshots(host, "plain-http") if name.endswith("-restore.json"))
     stack.playbook(
         "restore", "--limit", "options-a", flask_app="plain-http", flask_release=undo.removesuffix(".json")
     ).check()
