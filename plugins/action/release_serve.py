@@ -25,6 +25,7 @@ class ActionModule(RenderingAction):
             "steady",
             "watch",
             "program",
+            "workers",
             "upstream",
             "files",
         ]
@@ -34,12 +35,13 @@ class ActionModule(RenderingAction):
         """Do the control node's part, then have the module do the host's."""
         super().run(tmp, task_vars)
         variables, arguments = task_vars or {}, dict(self._task.args)
-        program = arguments.pop("program", None)
+        program, workers = arguments.pop("program", None), arguments.pop("workers", None)
         if arguments.get("share"):
             arguments["preview"] = arguments.get("preview") or secrets.token_hex(8)
         payload = {
             "files": self.render_entries(arguments.pop("files", None), variables),
             "program": self.render(program, {}, variables) if program else None,
+            "workers": self.render(workers, {}, variables) if workers else None,
         }
         upstream = arguments.pop("upstream")
         for name, names in _upstreams(arguments).items():

@@ -17,7 +17,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils import _strays
 
 UPSTREAMS = "/etc/nginx/flaskhost/upstreams"
 LAUNCH = "/usr/local/lib/flaskhost/launch"
-# made by the source step, taken away when `current` names the release; deploy_helper and its kin know the name too
+# made by the source step, taken away by deploy_helper's finalize
 UNFINISHED = "DEPLOY_UNFINISHED"
 _RECORD = "RELEASE.json"
 # ends the name of the upstream that a canary has; no app has a dot in its name
@@ -134,42 +134,6 @@ class App:
             return ""
         name = os.path.basename(os.path.realpath(link))
         return name if os.path.isdir(self.release_dir(name)) else ""
-
-    def make_current(self, release: str) -> None:
-        """Let the link ``current`` name a release that is live, at one stroke."""
-        place = self.release_dir(release)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(place, UNFINISHED))
-        link = self.paths["current"]
-        if os.path.islink(link) and os.readlink(link) == place:
-            return
-        temporary = tempfile.mktemp(prefix=".new-", dir=os.path.dirname(link))
-        os.symlink(place, temporary)
-        try:
-            os.replace(temporary, link)
-        except OSError:
-            os.unlink(temporary)
-            raise
-
-    def announce(self, release: str) -> None:
-        """Let nginx find the files of the release that is about to go live; of none where it is empty.
-
-        While nginx reloads, workers with the former configuration take visitors for another 0.1 s. A page of the new release
-        may ask them for its files, and all they know of it is this link.
-        """
-        link = os.path.join(self.paths["releases"], ".next")
-        with contextlib.suppress(OSError):
-            os.unlink(link)
-        if release:
-            os.symlink(release, link)
-            # nginx follows a link only where it belongs to the owner of what it names
-            owner = os.stat(self.release_dir(release)).st_uid
-            os.chown(link, owner, -1, follow_symlinks=False)
-
-    def named(self) -> set[str]:
-        """The releases that nginx's upstream file names: also those whose files are served to pages that are still open."""
-        text = self._upstream_text()
-        return {release for release in self.releases() if re.search(rf"(?<![\w-]){re.escape(release)}(?![\w-])", text)}
 
     def _upstream_text(self) -> str:
         """nginx's upstream file of the app; empty when there is none."""

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
@@ -131,9 +132,12 @@ def go_back(app: App, release: str, former: str, before: Former) -> str:
     return f"\nThe traffic is back with {former}." + (f"\nThat does not answer either: {again}" if again else "")
 
 
-def serve(app: App, params: dict[str, Any], steps: Steps) -> dict[str, Any]:
+def serve(
+    app: App, params: dict[str, Any], steps: Steps, before_all: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Give a release its visitors, ask as one of them, and watch what becomes of the others' requests.
 
+    :param before_all: what has to be done before all visitors get it.
     :returns: whether it is a canary now, and what was seen of it.
     :raises ReleaseError: it does not serve, or fails too much; then the former one has its visitors again.
     """
@@ -146,6 +150,8 @@ def serve(app: App, params: dict[str, Any], steps: Steps) -> dict[str, Any]:
     if share:
         # first: what nginx names without such a record would be tidied away by the next run
         app.write_record(release, state="candidate", preview=params["preview"])
+    else:
+        before_all()
     switch(app, release, payload["upstream"], steps)
     why, seen = verify(app, [release, *([former] if share else [])], steps), ""
     if not why and rules:
@@ -157,6 +163,7 @@ def serve(app: App, params: dict[str, Any], steps: Steps) -> dict[str, Any]:
                 # none at all, also where a smaller share went well
                 before = dataclasses.replace(before, content=payload["back"].encode())
         elif share and verdict.kind == "good":
+            before_all()
             before = look(upstream_file(app))
             switch(app, release, payload["whole"], steps)
             why, share = verify(app, [release], steps), ""

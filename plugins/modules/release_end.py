@@ -9,7 +9,7 @@ module: release_end
 short_description: Finishes or discards a release, prunes old ones and gives the lock back
 version_added: "0.1.0"
 description:
-  - C(finished) and C(rolled_back) let C(current) name the release, start its workers, end the former release gracefully and write the record;
+  - C(finished) and C(rolled_back) end the former release gracefully and write the record;
     a release that was rolled back from is marked, and old ones are pruned.
   - C(failed) stops what the candidate runs and deletes it; the live release is never touched, nor is a canary.
   - C(candidate) leaves the release as a canary. C(aborted) ends one that was, gracefully, and deletes it.
@@ -52,9 +52,6 @@ options:
     description: Who deploys.
     type: str
     default: ""
-  template:
-    description: Template of the group of workers below the role's templates; without it, the app has none.
-    type: str
   failure:
     description: With C(failed), the error; its step and first line go into the history.
     type: str
@@ -92,15 +89,12 @@ seconds:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _history, _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._drain import LAST_WORDS, let_finish
-from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
-from ansible_collections.flaskhost.stack.plugins.module_utils._health import died_early
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, read_json, utc_now
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
-    Supervisord,
     SupervisordError,
     app_groups,
-    group_file,
     release_of,
 )
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import (
@@ -112,22 +106,10 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import (
 )
 
 RESULTS = ["finished", "failed", "rolled_back", "restored", "unchanged", "candidate", "aborted"]
-# seconds in which a worker that cannot start shows that
-WORKERS_WATCHED = 1.5
 
 
-def retire(app: App, release: str, former: str, workers: str, former_workers: list[int]) -> None:
-    """Start the workers of the live release, then end everything else of the app gracefully.
-
-    :raises ReleaseError: a worker died at once; the former release and its workers go on.
-    """
-    if workers:
-        group = f"{app.name}@{release}+workers"
-        apply_fileset([{"path": group_file(group), "content": workers, "mode": "0600", "secret": True}], [])
-        Supervisord().start(group)
-        why = died_early(app, release, group, WORKERS_WATCHED)
-        if why:
-            raise ReleaseError(f"retire: a worker process does not stay up: {why}")
+def retire(app: App, release: str, former: str, former_workers: list[int]) -> None:
+    """End everything of the app but its live release, gracefully."""
     grace = None
     if former and former != release:
         grace = let_finish(app, former, former_workers)
@@ -176,8 +158,6 @@ def main() -> None:
             "who": {"type": "str", "default": ""},
             "failure": {"type": "str", "default": ""},
             "keep_candidate": {"type": "bool", "default": False},
-            # rendered by the action plugin
-            "payload": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -197,10 +177,8 @@ def main() -> None:
     steps = Steps(app, params["token"])
     try:
         if result in ("finished", "rolled_back"):
-            # first of all: it has the traffic, whatever becomes of the rest
-            app.make_current(release)
             with steps.step("retire"):
-                retire(app, release, former, params["payload"], params["former_workers"])
+                retire(app, release, former, params["former_workers"])
             with steps.step("finish"):
                 finish(app, release, former, result, {**params["seconds"], **steps.seconds}, now)
             with steps.step("prune"):

@@ -12,6 +12,8 @@ description:
   - Writes the release's supervisor group, starts just that, and asks the health path over the release's own socket until
     three answers in a row have the expected status and name this release, or the time is over, or the process has died.
     Then all its workers must be there, and stay.
+  - The release's other processes start once the web process is healthy, and have to stay up for a moment. With O(share) they do
+    not start: those of the live release do the work.
   - Then rewrites the upstream file of the app, has nginx check and gracefully reload it, and asks through nginx, as a visitor
     would, until three answers in a row come from this release.
   - With O(share), the former release stays live, and this one is a canary beside it, which gets that share of the visitors.
@@ -77,6 +79,9 @@ options:
       - Template of the group's file below the role's templates.
       - Without it, the release has been started before. It goes on as it is, whatever the inventory says by now.
     type: str
+  workers:
+    description: Template of the file of the group of the release's other processes. Without it, it has none.
+    type: str
   upstream:
     description: Template of the upstream file below the role's templates.
     type: str
@@ -126,6 +131,7 @@ seconds:
   type: dict
 """
 
+import contextlib
 import json
 from typing import Any
 
@@ -133,17 +139,23 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _strays
 from ansible_collections.flaskhost.stack.plugins.module_utils._drain import nginx_workers
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import apply_fileset
-from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint
+from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint, died_early
 from ansible_collections.flaskhost.stack.plugins.module_utils._priority import lower, normal
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._steady import Workers
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
-from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, group_file
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
+    Supervisord,
+    SupervisordError,
+    group_file,
+)
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import stop_groups
 from ansible_collections.flaskhost.stack.plugins.module_utils._traffic import serve
 
 # seconds that a candidate gets to end: it has no visitors whom it would have to answer
 _GRACE = 2.0
+# seconds in which a worker that cannot start shows that
+WORKERS_WATCHED = 1.5
 
 
 def boot(app: App, release: str, payload: dict[str, Any], steady: float, steps: Steps) -> None:
@@ -180,6 +192,23 @@ def boot(app: App, release: str, payload: dict[str, Any], steady: float, steps: 
         workers.forget()
 
 
+def start_workers(app: App, release: str, content: str | None, steps: Steps) -> None:
+    """Start the other processes of a release, before all visitors get it.
+
+    :param content: the file of their group; none where it has no other processes.
+    :raises ReleaseError: one of them died at once.
+    """
+    if not content:
+        return
+    group = f"{app.name}@{release}+workers"
+    with steps.step("probe"):
+        apply_fileset([{"path": group_file(group), "content": content, "mode": "0600", "secret": True}], [])
+        Supervisord().start(group)
+        why = died_early(app, release, group, WORKERS_WATCHED)
+        if why:
+            raise ReleaseError(f"probe: a worker process does not stay up: {why}")
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -199,7 +228,7 @@ def main() -> None:
                     "requests": {"type": "int", "required": True},
                 },
             },
-            # rendered by the action plugin: files, program, upstream, back, whole
+            # rendered by the action plugin: files, program, workers, upstream, back, whole
             "payload": {"type": "str", "required": True, "no_log": True},
         },
     )
@@ -211,8 +240,16 @@ def main() -> None:
     try:
         boot(app, params["release"], params["payload"], params["steady"], steps)
         former_workers = nginx_workers()
-        told = serve(app, params, steps)
-    except ReleaseError as error:
+        try:
+            told = serve(
+                app, params, steps, lambda: start_workers(app, params["release"], params["payload"]["workers"], steps)
+            )
+        except ReleaseError:
+            # the web process ends with the candidate; that of a canary, which was there before, goes on
+            with contextlib.suppress(SupervisordError, OSError):
+                stop_groups([f"{app.name}@{params['release']}+workers"] if params["payload"]["workers"] else [])
+            raise
+    except (ReleaseError, SupervisordError) as error:
         module.fail_json(msg=str(error), seconds=steps.seconds)
     told |= {"preview": params["preview"], "former_workers": former_workers, "seconds": steps.seconds}
     module.exit_json(changed=True, **told)

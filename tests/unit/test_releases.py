@@ -13,13 +13,20 @@ from ansible_collections.flaskhost.stack.plugins.module_utils import (
     _drain,
     _health,
     _history,
+    _release_lock,
     _releases,
     _supervisord,
     _tidy,
 )
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
+from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import app_groups, release_of
-from ansible_collections.flaskhost.stack.plugins.modules import release_begin, release_end, release_status
+from ansible_collections.flaskhost.stack.plugins.modules import (
+    release_begin,
+    release_end,
+    release_serve,
+    release_status,
+)
 
 from tests.support.host import Host
 
@@ -312,27 +319,6 @@ def test_prune_after_a_rollback_keeps_what_is_live(host: Host, blog: App) -> Non
     assert blog.releases()[:2] == R[:2]
 
 
-def test_current_names_the_live_release_at_one_stroke(host: Host, blog: App) -> None:
-    releases(host, blog, "finished", "finished")
-    Path(blog.release_dir(R[0]), _releases.UNFINISHED).touch()
-    blog.make_current(R[0])
-    assert blog.current() == R[0]
-    assert blog.finished(R[0])
-    inode = os.lstat(blog.paths["current"]).st_ino
-    blog.make_current(R[0])
-    assert os.lstat(blog.paths["current"]).st_ino == inode, "nothing is written where nothing changes"
-    assert [name for name in os.listdir(blog.paths["root"]) if name.startswith(".new-")] == []
-
-
-def test_a_directory_in_the_place_of_current_is_an_error_without_litter(host: Host, blog: App) -> None:
-    releases(host, blog, "finished")
-    Path(blog.paths["current"]).unlink()
-    Path(blog.paths["current"], "something").mkdir(parents=True)
-    with pytest.raises(OSError, match="directory"):
-        blog.make_current(R[0])
-    assert [name for name in os.listdir(blog.paths["root"]) if name.startswith(".new-")] == []
-
-
 def test_prune_never_deletes_what_runs_or_is_current(host: Host, blog: App) -> None:
     releases(host, blog, *["finished"] * 8)
     host.group(f"blog@{R[0]}")
@@ -498,7 +484,7 @@ def test_discard_of_a_rollback_keeps_the_release(host: Host, blog: App) -> None:
 
 
 @pytest.fixture
-def retired(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def workers(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The state of each worker, which a test may change; the clock is quick."""
     states = {"mail": "STARTING", "index": "RUNNING"}
 
@@ -509,38 +495,46 @@ def retired(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> dict[str,
         def processes(self, group: str) -> list[dict[str, str]]:
             return [{"name": f"{group[:-8]}+{name}", "statename": states[name], "spawnerr": ""} for name in states]
 
-    monkeypatch.setattr(release_end, "Supervisord", Daemon)
+    monkeypatch.setattr(release_serve, "Supervisord", Daemon)
     monkeypatch.setattr(_health, "Supervisord", Daemon)
+<<<<<<< HEAD
     monkeypatch.setattr(release_end, "WORKERS_WATCHED", 0.15)
     monkeypatch.setattr(release_end, "apply_fileset", lambda *given: [])
     monkeypatch.setattr(_drain, "drain", lambda *given: None)
     blog.app["drain"] = 1
+=======
+    monkeypatch.setattr(release_serve, "WORKERS_WATCHED", 0.15)
+    monkeypatch.setattr(release_serve, "apply_fileset", lambda *given: [])
+>>>>>>> 9e6564e (The processes of a release start before the switch: one that dies costs nobody anything, and the former release goes on as a whole)
     releases(host, blog, "finished", "building")
     host.group(f"blog@{R[0]}")
+    _release_lock.take(blog.paths["lock"], {"token": "mine"})
     return states
 
 
-def test_former_release_ends_once_the_workers_stay_up(host: Host, blog: App, retired: dict[str, str]) -> None:
-    release_end.retire(blog, R[1], R[0], "the group", [])
-    assert host.stopped == [f"blog@{R[0]}"]
+def test_workers_that_stay_up(blog: App, workers: dict[str, str]) -> None:
+    steps = Steps(blog, "mine")
+    release_serve.start_workers(blog, R[1], "the group", steps)
+    assert 0.1 < steps.seconds["probe"] < 5
 
 
 @pytest.mark.parametrize("state", ["BACKOFF", "FATAL", "EXITED"])
 def test_worker_that_dies_at_once_is_told_with_its_log(
-    host: Host, blog: App, retired: dict[str, str], state: str
+    host: Host, blog: App, workers: dict[str, str], state: str
 ) -> None:
-    retired["mail"] = state
+    workers["mail"] = state
     Path(blog.environment_files(R[1])[0]).write_text('{"API_KEY": "0123456789"}')
     Path(blog.paths["log"], "mail.log").write_text("no module named 0123456789\n")
     with pytest.raises(_releases.ReleaseError) as failed:
-        release_end.retire(blog, R[1], R[0], "the group", [])
+        release_serve.start_workers(blog, R[1], "the group", Steps(blog, "mine"))
     assert str(failed.value) == (
-        f"retire: a worker process does not stay up: blog@{R[1]}+mail {state}\n"
+        f"probe: a worker process does not stay up: blog@{R[1]}+mail {state}\n"
         f"The end of {blog.paths['log']}/mail.log:\nno module named ********"
     )
     assert host.stopped == [], "the former release goes on"
 
 
+<<<<<<< HEAD
 # files that pages ask for
 
 
@@ -571,3 +565,12 @@ def test_pages_of_the_release_just_left_keep_their_files(host: Host, blog: App) 
     blog.write_record(R[1], former=R[0])
     _tidy.prune(blog, R[1], keep=1)
     assert blog.releases() == R[:3]
+=======
+def test_former_release_ends(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_drain, "drain", lambda *given: None)
+    blog.app["timeout"] = 1
+    releases(host, blog, "finished", "building")
+    host.group(f"blog@{R[0]}")
+    release_end.retire(blog, R[1], R[0], [])
+    assert host.stopped == [f"blog@{R[0]}"]
+>>>>>>> 9e6564e (The processes of a release start before the switch: one that dies costs nobody anything, and the former release goes on as a whole)
