@@ -497,15 +497,8 @@ def workers(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 
     monkeypatch.setattr(release_serve, "Supervisord", Daemon)
     monkeypatch.setattr(_health, "Supervisord", Daemon)
-<<<<<<< HEAD
-    monkeypatch.setattr(release_end, "WORKERS_WATCHED", 0.15)
-    monkeypatch.setattr(release_end, "apply_fileset", lambda *given: [])
-    monkeypatch.setattr(_drain, "drain", lambda *given: None)
-    blog.app["drain"] = 1
-=======
     monkeypatch.setattr(release_serve, "WORKERS_WATCHED", 0.15)
     monkeypatch.setattr(release_serve, "apply_fileset", lambda *given: [])
->>>>>>> 9e6564e (The processes of a release start before the switch: one that dies costs nobody anything, and the former release goes on as a whole)
     releases(host, blog, "finished", "building")
     host.group(f"blog@{R[0]}")
     _release_lock.take(blog.paths["lock"], {"token": "mine"})
@@ -534,7 +527,15 @@ def test_worker_that_dies_at_once_is_told_with_its_log(
     assert host.stopped == [], "the former release goes on"
 
 
-<<<<<<< HEAD
+def test_former_release_ends(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_drain, "drain", lambda *given: None)
+    blog.app["drain"] = 1
+    releases(host, blog, "finished", "building")
+    host.group(f"blog@{R[0]}")
+    release_end.retire(blog, R[1], R[0], [])
+    assert host.stopped == [f"blog@{R[0]}"]
+
+
 # files that pages ask for
 
 
@@ -565,12 +566,3 @@ def test_pages_of_the_release_just_left_keep_their_files(host: Host, blog: App) 
     blog.write_record(R[1], former=R[0])
     _tidy.prune(blog, R[1], keep=1)
     assert blog.releases() == R[:3]
-=======
-def test_former_release_ends(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_drain, "drain", lambda *given: None)
-    blog.app["timeout"] = 1
-    releases(host, blog, "finished", "building")
-    host.group(f"blog@{R[0]}")
-    release_end.retire(blog, R[1], R[0], [])
-    assert host.stopped == [f"blog@{R[0]}"]
->>>>>>> 9e6564e (The processes of a release start before the switch: one that dies costs nobody anything, and the former release goes on as a whole)
