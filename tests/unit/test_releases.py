@@ -30,7 +30,8 @@ from ansible_collections.flaskhost.stack.plugins.modules import (
 
 from tests.support.host import Host
 
-R = [f"20260101T0000{number:02d}Z-abcdef{number}" for number in range(10)]
+# not those of tests that start processes: what runs of a release ends with it, and tests run side by side
+R = [f"20260101T0700{number:02d}Z-abcdef{number}" for number in range(10)]
 
 
 @pytest.fixture
