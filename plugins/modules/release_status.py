@@ -33,6 +33,7 @@ RETURN = r"""
 apps:
   description:
     - By name, C(live), C(previous), C(record) of the live one, C(running), C(lock), C(releases).
+    - C(leftovers) is what is there beside that, and C(abandoned) whether a run has left it, or the lock, that died.
     - Of a canary C(canary), its id, else empty. C(shares) is a list of C(release) and C(share), percent of the visitors.
   returned: success
   type: dict
@@ -54,6 +55,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord impor
     app_groups,
     group_file,
 )
+from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import tidy
 
 # first line of every file that the release role writes into conf.d
 MARK = "; flaskhost.stack"
@@ -88,6 +90,7 @@ def status(app: App, running: dict[str, str]) -> dict[str, object]:
         "finished": bool(live) and app.finished(live),
         "groups": app_groups(app.name),
         "lock": read_json(app.paths["lock"]),
+        "leftovers": tidy(app, check=True),
         "releases": [app.record(release) for release in app.releases()],
     }
 

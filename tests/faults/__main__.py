@@ -38,7 +38,13 @@ all:
 def app(source: Path) -> dict[str, Any]:
     """The shipped guestbook with everything that a release can have."""
     shipped = yaml.safe_load((ROOT / "inventory/group_vars/all/flask_apps.yml").read_text())["flask_apps"][0]
-    return {**shipped, "source": {"path": str(source)}, "processes": {"worker": "sleep 1000000"}, "keep_releases": 3}
+    return {
+        **shipped,
+        "source": {"path": str(source)},
+        "processes": {"worker": "sleep 1000000"},
+        "snapshot": True,
+        "keep_releases": 3,
+    }
 
 
 def prepare(fresh: bool) -> Site:

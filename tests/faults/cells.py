@@ -24,7 +24,7 @@ REQUESTS, SMOOTH_GAP = 2000, 0.5
 # a failure here finds the new release live, and leaves it so
 AFTER_THE_SWITCH = ("retire", "finish", "prune")
 # seconds without an answer: as much as a visitor may wait on two busy cores; and until a host answers that lost its power
-LONGEST_GAP, LONGEST_OUTAGE = 3.0, 30.0
+LONGEST_GAP, LONGEST_OUTAGE = 3.0, 60.0
 
 
 @dataclass(frozen=True)

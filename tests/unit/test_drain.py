@@ -102,3 +102,13 @@ def test_what_is_left_of_the_drain_is_told(host: Host, monkeypatch: pytest.Monke
     assert 18 < _drain.let_finish(app, "r1", []) <= 20
     app.app["drain"] = 0.1
     assert _drain.let_finish(app, "r1", [os.getpid()]) == _drain.LAST_WORDS
+
+
+def test_nginx_lets_go_before_the_queue_is_looked_at(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nginx's former workers hold comes into the queue last."""
+    app = host.app(drain=20)
+    told: list[object] = []
+    monkeypatch.setattr(_drain, "outlive", lambda pids, seconds: told.append((pids, seconds)))
+    monkeypatch.setattr(_drain, "drain", lambda paths, seconds: told.append(paths))
+    _drain.let_finish(app, "r1", [4711])
+    assert told == [([4711], 20), [app.socket("r1")]]

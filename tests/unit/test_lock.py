@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskhost.stack.plugins.action import release_begin
+from ansible_collections.flaskhost.stack.plugins.action import release_begin, release_status
 from ansible_collections.flaskhost.stack.plugins.module_utils import _commands, _release_lock
 from ansible_collections.flaskhost.stack.plugins.module_utils._release_lock import (
     Held,
@@ -100,6 +100,20 @@ def test_each_step_shows_that_the_run_is_alive(lock: str) -> None:
     assert still_mine(lock, "mine")
     with pytest.raises(Held):
         take(lock, OTHER)
+
+
+def test_full_disk_does_not_take_the_lock_away(lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that fails for that reason still has to tidy up, and to give the lock back."""
+
+    def full(*given: Any, **more: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    take(lock, MINE)
+    age(lock, _release_lock.STALE_AFTER - 60)
+    monkeypatch.setattr(_release_lock, "write_json", full)
+    assert still_mine(lock, "mine", "build")
+    assert time.time() - os.path.getmtime(lock) < 60, "it has shown that it is alive"
+    assert release(lock, "mine")
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "Mine", "mine "])
@@ -269,3 +283,21 @@ def test_lock_of_another_machine_is_not_broken(
     assert len(told) == calls
     assert result["failed"] == (calls == 1)
     assert told[0]["holder"]["node"] == _holder.node()
+
+
+@pytest.mark.parametrize(
+    ("fate", "lock", "leftovers", "abandoned"),
+    [
+        ("dead", {"token": "t"}, [], True),
+        ("dead", {"token": "t"}, ["half a release"], True),
+        ("alive", {"token": "t"}, ["a candidate"], False),
+        ("unknown", {"token": "t"}, ["a candidate"], False),
+        ("unknown", {}, ["half a release"], True),
+        ("unknown", {}, [], False),
+    ],
+)
+def test_what_a_dead_run_left_makes_work_for_site(
+    monkeypatch: pytest.MonkeyPatch, fate: str, lock: dict[str, Any], leftovers: list[str], abandoned: bool
+) -> None:
+    monkeypatch.setattr(_holder, "fate", lambda found: fate)
+    assert release_status.abandoned(lock, leftovers) is abandoned

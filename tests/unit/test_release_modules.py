@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.flaskhost.stack.plugins.filter.release_config import release_config
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import resolve
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.modules import release_source
 from ansible_collections.flaskhost.stack.plugins.modules.release_source import make_way, unpack
 from ansible_collections.flaskhost.stack.plugins.modules.release_status import status
 
@@ -189,3 +190,29 @@ def test_release_stays_for(changed: dict[str, Any]) -> None:
 
 def test_order_of_keys_is_no_change() -> None:
     assert config({"A": "1", "B": "2"}) == config({"B": "2", "A": "1"})
+
+
+# whether there is anything to release
+
+
+def test_what_is_live_is_made_anew_unless_all_of_it_is_as_it_should_be(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, commit = host.app(), "a" * 40
+    monkeypatch.setattr(release_source, "runs", lambda group: group == f"blog@{RELEASE}")
+    host.release(app, RELEASE)
+    app.write_record(RELEASE, commit=commit, config="c")
+    host.upstream(app, RELEASE)
+    assert release_source.is_live(app, RELEASE, commit, "c")
+    assert not release_source.is_live(app, RELEASE, "b" * 40, "c")
+    assert not release_source.is_live(app, RELEASE, commit, "d")
+    assert not release_source.is_live(app, "", commit, "c")
+    # its deploy died after the switch: nobody knows how far it came
+    app.write_record(RELEASE, state="building")
+    assert not release_source.is_live(app, RELEASE, commit, "c")
+    app.write_record(RELEASE, state="finished")
+    with monkeypatch.context() as change:
+        change.setattr(release_source, "runs", lambda group: False)
+        assert not release_source.is_live(app, RELEASE, commit, "c")
+    (host.upstreams / "blog.conf").unlink()
+    assert not release_source.is_live(app, RELEASE, commit, "c"), "nginx does not know it"

@@ -484,6 +484,21 @@ def test_discard_of_a_rollback_keeps_the_release(host: Host, blog: App) -> None:
     assert host.groups() == [f"blog2@{R[0]}", f"blog@{R[1]}"]
 
 
+def test_former_release_ends_after_its_visitors(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    releases(host, blog, "finished", "building")
+    host.group(f"blog@{R[0]}")
+    waited = []
+
+    def let_finish(app: App, release: str, former_workers: list[int]) -> float:
+        waited.append((release, former_workers, list(host.stopped)))
+        return 1.0
+
+    monkeypatch.setattr(release_end, "let_finish", let_finish)
+    release_end.retire(blog, R[1], R[0], [4711])
+    assert waited == [(R[0], [4711], [])], "nothing had been stopped by then"
+    assert host.stopped == [f"blog@{R[0]}"]
+
+
 @pytest.fixture
 def workers(host: Host, blog: App, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The state of each worker, which a test may change; the clock is quick."""

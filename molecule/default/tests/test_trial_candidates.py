@@ -219,10 +219,11 @@ def test_git_reference_that_does_not_exist(
     root: Root, deploy: Deploy, before: State, load: SteadyLoad, tmp_path: Path
 ) -> None:
     root.must(
-        "rm -rf /opt/tiny.git; git init -q --bare /opt/tiny.git; git config --system safe.directory /opt/tiny.git"
+        "set -e; rm -rf /opt/tiny; git init -q /opt/tiny; git config --system --replace-all safe.directory '*'; "
+        "git -C /opt/tiny -c user.name=a -c user.email=a@example.com commit -q --allow-empty -m first"
     )
-    app = {**tiny.write(tmp_path / "tiny"), "source": {"git": "file:///opt/tiny.git", "version": "v9"}}
-    says = ["fetch: file:///opt/tiny.git has no branch, tag or commit 'v9'. Is it pushed?"]
+    app = {**tiny.write(tmp_path / "tiny"), "source": {"git": "file:///opt/tiny", "version": "v9"}}
+    says = ["fetch: file:///opt/tiny has no branch, tag or commit 'v9'. Is it pushed?"]
     check(root, load, before, deploy(**app), says)
 
 
