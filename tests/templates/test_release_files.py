@@ -359,6 +359,9 @@ def test_mysql_settings(provider: str) -> None:
         "etc/mysql/flaskhost.cnf.j2",
         mysql_provider=provider,
         mysql_bind_address="10.0.0.1",
+        mysql_buffer_pool_mb=64,
+        mysql_max_connections=151,
+        mysql_performance_schema=False,
         mysql_settings={"max_connections": 50},
     )
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
@@ -367,7 +370,11 @@ def test_mysql_settings(provider: str) -> None:
     assert ("mysqlx = OFF" in lines) == (provider == "mysql"), (
         "MariaDB does not start with a setting that it does not know"
     )
-    assert lines[-1] == "max_connections = 50"
+    assert "innodb_buffer_pool_size = 64M" in lines
+    assert ("performance_schema = OFF" in lines) == (provider == "mysql")
+    assert lines.index("max_connections = 151") < lines.index("max_connections = 50"), (
+        "what a person says comes last, and wins"
+    )
 
 
 def test_limits_of_supervisord() -> None:

@@ -37,6 +37,12 @@ def test_static_files_come_from_nginx_with_caching(address: str, host: Host) -> 
     assert fetch(f"https://{address}/static/%2e%2e/%2e%2e/.env").status in (400, 404)
 
 
+def test_mariadb_gets_its_share_of_the_memory(host: Host) -> None:
+    memory = int(host.check_output("awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo"))
+    shown = host.check_output("mariadb -N -e 'select @@innodb_buffer_pool_size div 1048576, @@max_connections'").split()
+    assert [int(number) for number in shown] == [memory // 8 // 16 * 16, 151]
+
+
 def test_an_entry_survives_in_mariadb(address: str, host: Host) -> None:
     post_entry(address, "Ada", "Grüße, 你好 🎉")
     assert "你好 🎉" in fetch(f"https://{address}/").text
