@@ -12,8 +12,8 @@ description:
   - Writes the release's supervisor group, starts just that, and asks the health path over the release's own socket until
     three answers in a row have the expected status and name this release, or the time is over, or the process has died.
     Then all its workers must be there, and stay.
-  - The release's other processes start once the web process is healthy, and have to stay up for a moment. With O(share) they do
-    not start: those of the live release do the work.
+  - The release's other processes start once the web process is healthy, and have to stay up for a moment. With O(share), those of
+    the live release do the work, and these do not start.
   - Then rewrites the upstream file of the app, has nginx check and gracefully reload it, and asks through nginx, as a visitor
     would, until three answers in a row come from this release.
   - With O(share), the former release stays live, and this one is a canary beside it, which gets that share of the visitors.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ("site", "deploy", "plan", "promote", "abort", "rollback", "status", "unlock", "validate")
+VERBS = ("site", "deploy", "plan", "promote", "abort", "restore", "rollback", "status", "unlock", "validate")
 FOLDERS = {"roles", "playbooks", "plugins", "meta", "docs", "changelogs", "templates"}
 FILES = {"README.md", "LICENSE", "CHANGELOG.md", "MANIFEST.json", "FILES.json"}
 
