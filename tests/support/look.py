@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sent to a box by tests.support.remains: looks at one app and prints as JSON what lies and runs there. Stdlib only."""
 
+import contextlib
 import json
 import os
 import re
@@ -34,6 +35,15 @@ def record(release):
         return json.loads(read(f"{ROOT}/releases/{release}/RELEASE.json"))
     except ValueError:
         return {}
+
+
+def history():
+    """The lines of the history that can be read."""
+    found = []
+    for line in read(f"{ROOT}/history.jsonl").splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def live():
@@ -119,7 +129,7 @@ def main():
     told |= {
         "record": record(now),
         "kib": int(du.split()[0]),
-        "history": [json.loads(line) for line in read(f"{ROOT}/history.jsonl").splitlines()],
+        "history": history(),
     }
     print(json.dumps(told))
 
