@@ -473,7 +473,7 @@ KEYS: tuple[Key, ...] = (
     _count("healthcheck.timeout", "Seconds a candidate may take until it answers.", 30),
     _count(
         "healthcheck.steady",
-        "Seconds that all its workers must then stay up before it gets the traffic. A rollback does without.",
+        "Seconds that all its workers must then stay up before it gets the traffic. A rollback does without, and an app's first release.",
         3,
         0,
     ),

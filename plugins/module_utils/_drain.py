@@ -78,6 +78,14 @@ def let_finish(app: App, release: str, former_workers: list[int]) -> float:
     return max(LAST_WORDS, deadline - time.monotonic())
 
 
+def deserted(app: App, release: str, former_workers: list[int]) -> bool:
+    """Whether nobody is on the way to a release that gets nothing new.
+
+    :param former_workers: nginx's workers from before the reload that said so.
+    """
+    return not outlive(former_workers, 0.0) and not waiting(app.socket(release))
+
+
 def _called(pid: int) -> str:
     with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as stream:
         return stream.read().strip()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import os
 import stat
 import warnings
@@ -31,6 +32,30 @@ def heads(tree: str) -> list[str]:
     known = revisions(tree)
     followed = {name for names in known.values() for name in names}
     return sorted(known.keys() - followed)
+
+
+def fingerprint(tree: str) -> str:
+    """A hash of everything that upgrades go by: what lies beside and below each env.py, and alembic.ini.
+
+    Empty where that cannot be said: there is none, or something of it is no plain file.
+    """
+    known = hashlib.sha256()
+    folders = sorted({os.path.dirname(os.path.dirname(path)) for path in _files(tree)})
+    inner = []
+    for folder in folders:
+        for place, below, names in os.walk(folder):
+            # what Python makes of them by itself
+            below[:] = [name for name in below if name != "__pycache__"]
+            found = (os.path.join(place, name) for name in (*names, *below))
+            # a link to a directory is not followed, so it stays for what is read below
+            inner += [path for path in found if os.path.islink(path) or not os.path.isdir(path)]
+    settings = os.path.join(tree, "alembic.ini")
+    for path in [*sorted(inner), *([settings] if os.path.lexists(settings) else [])]:
+        content = _content(path)
+        if content is None:
+            return ""
+        known.update(f"{os.path.relpath(path, tree)}\0{len(content)}\0".encode() + content)
+    return known.hexdigest() if folders else ""
 
 
 def _files(tree: str) -> list[str]:
@@ -68,19 +93,26 @@ def _assigned(path: str) -> dict[str, Any]:
 
 
 def _statements(path: str) -> list[ast.stmt]:
-    """What a file consists of; nothing when it is no Python. It is the app's: nothing in it may hold us up."""
+    """What a file consists of; nothing when it is no Python."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(_content(path) or b"").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return []
+
+
+def _content(path: str) -> bytes | None:
+    """What is in a plain file that is not too large. It is the app's: nothing about it may hold us up."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as stream:
             status = os.fstat(stream.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-                return []
-            source = stream.read(MAX_BYTES)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source).body
-    except (OSError, SyntaxError, ValueError, MemoryError, RecursionError):
-        return []
+            if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES:
+                return stream.read(MAX_BYTES)
+    except OSError:
+        pass
+    return None
 
 
 def _names(value: Any) -> tuple[str, ...]:

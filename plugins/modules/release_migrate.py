@@ -11,6 +11,9 @@ version_added: "0.1.0"
 description:
   - Each command of C(migrate) is a line for C(sh), run as the app's user in the release directory, with the app's
     environment and the release's virtual environment first in PATH.
+  - C(flask db upgrade) and C(alembic upgrade head) are not run where they would find nothing to do, which saves the start of the app.
+    That is where the release has the migrations (file by file) and the configuration of the live one, and the database says
+    that it is at their heads.
   - The first command that fails ends it; the error has the command and the end of its output, without secrets.
   - With C(snapshot) of the app, a snapshot of its database is taken before, as its C(DATABASE_URL) in this release says.
     When a command fails and the database is another one than before, it is put back, unless the engine does so by itself.
@@ -54,7 +57,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 output:
-  description: The end of what each command printed.
+  description: The end of what each command printed that was run.
   returned: success
   type: list
   elements: str
@@ -72,14 +75,20 @@ seconds:
   type: dict
 """
 
+import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock, _snapshot_take, _snapshots
 from ansible_collections.flaskhost.stack.plugins.module_utils._commands import run_commands
-from ansible_collections.flaskhost.stack.plugins.module_utils._migrations import heads
+from ansible_collections.flaskhost.stack.plugins.module_utils._migrations import fingerprint, heads
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, utc_now, write_json
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
+
+# the commands of which it is known what they do: bring a database to the heads of the release
+_UPGRADE = re.compile(r"(?:flask\s+db|alembic)\s+upgrade(?:\s+heads?)?")
+# seconds in which a database tells where it is
+_PATIENCE = 20
 
 
 class MigrationError(ReleaseError):
@@ -100,6 +109,31 @@ def record_heads(app: App, release: str, told: list[str]) -> None:
     app.write_record(release, migration_heads=found)
 
 
+def up_to_date(app: App, release: str) -> bool:
+    """Whether an upgrade would find nothing to do, because nothing that it goes by is another than for the live release."""
+    live, wanted = app.live(), heads(app.release_dir(release))
+    if not wanted or live in ("", release):
+        return False
+    before, now = app.record(live), app.record(release)
+    if before.get("migration_heads") != wanted or not now.get("config") or before.get("config") != now["config"]:
+        return False
+    known = fingerprint(app.release_dir(release))
+    if not known or known != fingerprint(app.release_dir(live)):
+        return False
+    try:
+        # people restore and repair databases by hand: what was noted once does not count
+        return _snapshot_take.engine_of(app, release, _PATIENCE).heads() == wanted
+    except (ReleaseError, OSError):
+        return False
+
+
+def due(app: App, release: str) -> list[str]:
+    """The commands of ``migrate`` that may have something to do."""
+    commands: list[str] = app.app["migrate"]
+    known = [command for command in commands if _UPGRADE.fullmatch(command.strip())]
+    return [command for command in commands if command not in known] if known and up_to_date(app, release) else commands
+
+
 def migrate(app: App, release: str, steps: Steps, token: str, timeout: float) -> tuple[list[str], dict[str, Any]]:
     """Take a snapshot, run the commands, put the snapshot back if they fail.
 
@@ -117,7 +151,7 @@ def migrate(app: App, release: str, steps: Steps, token: str, timeout: float) ->
     try:
         with steps.step("migrate"):
             _snapshots.begin(app, release, heads(app.release_dir(release)))
-            output = run_commands(app, release, app.app["migrate"], step="migrate", timeout=timeout, token=token)
+            output = run_commands(app, release, due(app, release), step="migrate", timeout=timeout, token=token)
             now = engine.heads() if snapshot else []
             record_heads(app, release, now)
             if snapshot:

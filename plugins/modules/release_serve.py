@@ -22,6 +22,7 @@ description:
     had not served. A canary gets all of them at the end of a good watch, and stays one where there were too few requests.
   - A release that is not healthy is stopped again, and its group removed. One that does not serve loses the traffic again; the
     former upstream file is put back and loaded.
+  - Once all visitors have it and nobody is on the way to the former one any more, that is told to end. It is not waited for here.
   - All in one call on the host, so that a lost connection to the control node cannot leave it half done.
 options:
   app:
@@ -53,7 +54,9 @@ options:
     type: str
     default: ""
   steady:
-    description: Seconds that the release and all its workers must stay up, once it has answered, before it gets the traffic.
+    description:
+      - Seconds that the release and all its workers must stay up, once it has answered, before it gets the traffic.
+      - Without a former release nobody loses anything by it, and it is not waited.
     type: float
     default: 0
   watch:
@@ -137,7 +140,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _strays
-from ansible_collections.flaskhost.stack.plugins.module_utils._drain import nginx_workers
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import deserted, nginx_workers
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint, died_early
 from ansible_collections.flaskhost.stack.plugins.module_utils._priority import lower, normal
@@ -147,7 +150,9 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Step
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import (
     Supervisord,
     SupervisordError,
+    app_groups,
     group_file,
+    release_of,
 )
 from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import stop_groups
 from ansible_collections.flaskhost.stack.plugins.module_utils._traffic import serve
@@ -209,6 +214,19 @@ def start_workers(app: App, release: str, content: str | None, steps: Steps) -> 
             raise ReleaseError(f"probe: a worker process does not stay up: {why}")
 
 
+def tell_to_end(app: App, former: str, former_workers: list[int]) -> None:
+    """Tell a release that has no visitors any more to end, so that it has done so by the time of `retire`.
+
+    Its files stay: that step takes them away, waits, and does all of this itself where this was too early or failed.
+    """
+    with contextlib.suppress(SupervisordError, OSError):
+        if deserted(app, former, former_workers):
+            daemon = Supervisord()
+            for group in app_groups(app.name):
+                if release_of(group) == former:
+                    daemon.tell_to_stop(group)
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -238,7 +256,7 @@ def main() -> None:
         params["watch"] = None
     steps = Steps(app, params["token"])
     try:
-        boot(app, params["release"], params["payload"], params["steady"], steps)
+        boot(app, params["release"], params["payload"], params["steady"] if params["former"] else 0.0, steps)
         former_workers = nginx_workers()
         try:
             told = serve(
@@ -251,6 +269,8 @@ def main() -> None:
             raise
     except (ReleaseError, SupervisordError) as error:
         module.fail_json(msg=str(error), seconds=steps.seconds)
+    if not told["canary"] and params["former"] not in ("", params["release"]):
+        tell_to_end(app, params["former"], former_workers)
     told |= {"preview": params["preview"], "former_workers": former_workers, "seconds": steps.seconds}
     module.exit_json(changed=True, **told)
 
