@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 Network = ipaddress.IPv4Network
 
 # boxes that others name: the inventory, the Molecule scenarios
-OCTETS = {"rehearsal": 10, "default": 11, "options-a": 12, "options-b": 13}
+OCTETS = {"rehearsal": 10, "default": 11, "options-a": 12, "options-b": 13, "public-host": 14, "public-net": 15}
 BENCH_OCTETS = range(20, 30)
 OTHER_OCTETS = range(40, 250)
 NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
