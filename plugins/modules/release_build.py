@@ -15,16 +15,8 @@ description:
   - Then the files that the release needs are put in place, and the build commands run as the app's user in the release,
     with the app's environment. The first that fails ends it; the error has its command and the end of its output.
 options:
-  app:
-    description: The resolved app.
-    type: dict
-    required: true
   release:
     description: Id of the release.
-    type: str
-    required: true
-  token:
-    description: The lock, as C(release_begin) returned it; a run that has lost it does nothing.
     type: str
     required: true
   python:
@@ -49,6 +41,7 @@ options:
     description: Seconds that one command of the build may take.
     type: int
     default: 900
+extends_documentation_fragment: [flaskhost.stack.release_step]
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: none, description: Belongs to a release that is not there in check mode.}

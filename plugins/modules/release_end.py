@@ -16,18 +16,10 @@ description:
   - C(restored) deletes snapshots beyond C(keep_releases) of the app; no release has changed.
   - Always writes one line to C(history.jsonl) of the app, of which the newest 1000 are kept, and gives the lock back, last of all.
 options:
-  app:
-    description: The resolved app.
-    type: dict
-    required: true
   release:
     description: Id of the release; empty when the run failed before there was one.
     type: str
     default: ""
-  token:
-    description: The lock, as C(release_begin) returned it.
-    type: str
-    required: true
   result:
     description: How it went.
     type: str
@@ -60,6 +52,7 @@ options:
     description: With C(failed), leaves the release directory (it was finished once, as in a rollback).
     type: bool
     default: false
+extends_documentation_fragment: [flaskhost.stack.release_step]
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: full, description: Changes nothing.}

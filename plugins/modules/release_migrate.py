@@ -22,16 +22,8 @@ description:
     to RELEASE.json. They are read from the files of the release, no code of the app runs for it; after a snapshot,
     from the database.
 options:
-  app:
-    description: The resolved app.
-    type: dict
-    required: true
   release:
     description: Id of the release.
-    type: str
-    required: true
-  token:
-    description: The lock, as C(release_begin) returned it; a run that has lost it does nothing.
     type: str
     required: true
   timeout:
@@ -42,6 +34,7 @@ options:
     description: The migrations ran on another host of the same database; only write down where it is.
     type: bool
     default: false
+extends_documentation_fragment: [flaskhost.stack.release_step]
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: none, description: Belongs to a release that is not there in check mode.}

@@ -13,14 +13,6 @@ description:
     snapshot has. Others see it before or after, never between; nothing is stopped for it.
   - Notes in C(database.json) of the app which migrations the database is at from then on.
 options:
-  app:
-    description: The resolved app.
-    type: dict
-    required: true
-  token:
-    description: The lock, as C(release_begin) returned it; a run that has lost it does nothing.
-    type: str
-    required: true
   snapshot:
     description: Name of the snapshot, the id of the release before whose migrations it was taken.
     type: str
@@ -36,6 +28,7 @@ options:
     description: Seconds that one program may take.
     type: int
     default: 900
+extends_documentation_fragment: [flaskhost.stack.release_step]
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: none, description: Belongs to a run that has the lock.}

@@ -25,16 +25,8 @@ description:
   - Once all visitors have it and nobody is on the way to the former one any more, that is told to end. It is not waited for here.
   - All in one call on the host, so that a lost connection to the control node cannot leave it half done.
 options:
-  app:
-    description: The resolved app.
-    type: dict
-    required: true
   release:
     description: Id of the release.
-    type: str
-    required: true
-  token:
-    description: The lock, as C(release_begin) returned it; a run that has lost it does nothing.
     type: str
     required: true
   former:
@@ -94,6 +86,7 @@ options:
     type: list
     elements: dict
     default: []
+extends_documentation_fragment: [flaskhost.stack.release_step]
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: none, description: Belongs to a release that is not there in check mode.}

@@ -15,20 +15,12 @@ description:
   - Takes away what the tree has at the places of C(shared). A file becomes the shared one if there is none yet.
   - Does nothing when that commit is live and running already with the same configuration.
 options:
-  app:
-    description: The resolved app.
-    type: dict
-    required: true
   version:
     description: Branch, tag or commit; the app's configured version when empty.
     type: str
     default: ""
   stamp:
     description: UTC time of the control node as C(YYYYMMDDTHHMMSSZ), the first part of the id.
-    type: str
-    required: true
-  token:
-    description: The lock, as C(release_begin) returned it.
     type: str
     required: true
   config:
@@ -52,6 +44,7 @@ options:
   deploy_key:
     description: Private ssh key for the repository; written nowhere but a file that only the app's user reads, for the time of the fetch.
     type: str
+extends_documentation_fragment: [flaskhost.stack.release_step]
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: full, description: Says whether there would be a new release; asks git, writes nothing.}
