@@ -22,10 +22,9 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
     SERVER_PACKAGES,
     plain_default,
 )
+from ansible_collections.flaskhost.stack.plugins.module_utils._certificates import ACME_DIRECTORY, DIRECTORY
 from ansible_collections.flaskhost.stack.plugins.module_utils._database_url import Database, parse
 from ansible_collections.flaskhost.stack.plugins.module_utils._plan import Plan, plan
-
-CERTIFICATES = "/etc/ssl/flaskhost"
 
 
 class ResolveError(ValueError):
@@ -182,8 +181,9 @@ def _tls(app: Mapping[str, Any], base: str) -> dict[str, str]:
     mode = _get(app, "tls.mode")
     result = {"mode": mode, "certificate": "", "key": "", "source_certificate": "", "source_key": ""}
     if mode != "none":
-        result["certificate"] = f"{CERTIFICATES}/{app['name']}.pem"
-        result["key"] = f"{CERTIFICATES}/{app['name']}.key"
+        folder = ACME_DIRECTORY if mode == "acme" else DIRECTORY
+        result["certificate"] = f"{folder}/{app['name']}.pem"
+        result["key"] = f"{folder}/{app['name']}.key"
     if mode == "provided":
         result["source_certificate"] = control_path(_get(app, "tls.certificate"), base)
         result["source_key"] = control_path(_get(app, "tls.key"), base)

@@ -22,6 +22,8 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
 from ansible_collections.flaskhost.stack.plugins.module_utils._database_url import parse
 
 WSGI_EXAMPLES = "Examples: blog:app, blog.wsgi:application, blog:create_app(), blog:create_app('production')"
+# names in one certificate, as Let's Encrypt has it
+_ACME_NAMES = 100
 
 
 @dataclass
@@ -197,11 +199,7 @@ def _tls(app: App, site: Site) -> None:
     if "tls" in app.bad or "tls.mode" in app.bad:
         return
     if mode == "acme":
-        # better refused than accepted and never fetched
-        app.tell(
-            "tls.mode",
-            "acme: no role fetches a certificate for domains yet. Until then use self_signed, or provided with files that certbot made.",
-        )
+        _acme(app)
     for key in ("tls.certificate", "tls.key"):
         given = _dig(app.value, key, "")
         if mode == "provided" and not given:
@@ -213,6 +211,27 @@ def _tls(app: App, site: Site) -> None:
             app.tell(key, f"has no meaning in mode {mode}. Write mode: provided, or remove it.")
         elif mode == "provided":
             _must_exist(app, site, key, "file")
+
+
+def _acme(app: App) -> None:
+    """What an authority would refuse in any case: every try counts against its limits."""
+    domains = [domain for _index, domain in app.good_items("domains")]
+    if not app.get("domains") and not app.is_bad("domains"):
+        app.tell(
+            "tls.mode",
+            "acme: a certificate is fetched for names, and the app has none. Example: domains: [example.com], or use self_signed.",
+        )
+    elif len(domains) > _ACME_NAMES:
+        app.tell(
+            "domains",
+            f"{len(domains)} names, but a certificate that is fetched has {_ACME_NAMES} at most. Make two apps of it.",
+        )
+    for index, domain in app.good_items("domains"):
+        if "." not in domain:
+            app.tell(
+                f"domains[{index}]",
+                f"{show(domain)} has no dot: no authority vouches for it. Give its full name, or use tls: {{mode: self_signed}}.",
+            )
 
 
 def _database(app: App, site: Site) -> None:

@@ -245,11 +245,11 @@ KEYS: tuple[Key, ...] = (
     Key(
         "tls.mode",
         "choice",
-        "`provided` uses your files, `none` speaks plain http; `acme` is reserved for certificates that are fetched.",
+        "`acme` fetches and renews it (Let's Encrypt or another), `provided` uses your files, `none` speaks plain http: [tls.md](tls.md).",
         "mode: self_signed",
         default="self_signed",
         choices=("self_signed", "acme", "provided", "none"),
-        refuses="`acme`: there is no role for it yet",
+        refuses="`acme` without `domains`, with a domain without a dot, or with more than 100",
     ),
     Key(
         "tls.certificate",

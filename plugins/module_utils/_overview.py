@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Any
 
-from ansible_collections.flaskhost.stack.plugins.module_utils import _history
+from ansible_collections.flaskhost.stack.plugins.module_utils import _certificates, _history
 from ansible_collections.flaskhost.stack.plugins.module_utils._release_lock import STALE_AFTER
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, read_json
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import release_of
@@ -35,11 +35,13 @@ def overview(app: App, processes: list[dict[str, Any]] | None, lines: int) -> di
     live = app.live()
     releases = [_release(app, release, history) for release in reversed(app.releases())]
     # a group that is not ours may have any name
+    certificate, ends = _certificate(app)
     own = [_process(info) for info in processes or [] if info["group"].startswith(f"{app.name}@")]
     shares = app.shares()
     return {
         "app": app.name,
         "url": app.app.get("url", ""),
+        "certificate": certificate,
         "live": live,
         "previous": app.previous(live) if live else "",
         "shares": shares,
@@ -48,8 +50,17 @@ def overview(app: App, processes: list[dict[str, Any]] | None, lines: int) -> di
         "lock": _lock(app),
         "disk": disk_use(app),
         "history": history[:lines],
-        "problems": _problems(app, live, shares, releases, own, damaged, asked=processes is not None),
+        "problems": _problems(app, live, shares, releases, own, damaged, asked=processes is not None) + ends,
     }
+
+
+def _certificate(app: App) -> tuple[str, list[str]]:
+    """The app's certificate in words, empty without TLS; and what is wrong with it."""
+    tls = app.app.get("tls") or {}
+    if not tls.get("certificate") or not os.path.isdir(app.paths["root"]):
+        return "", []
+    told, problem = _certificates.ends_in_words(_certificates.look(tls["certificate"]), tls["mode"])
+    return told, [problem] if problem else []
 
 
 def _release(app: App, release: str, history: list[dict[str, Any]]) -> dict[str, Any]:

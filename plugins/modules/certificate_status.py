@@ -17,9 +17,17 @@ options:
     elements: dict
     required: true
   renew_days:
-    description: Days before its end from which a certificate is due.
+    description: Days before its end from which a certificate is due; one of C(mode) C(acme) is when certbot's timer should have renewed it long ago.
     type: int
     default: 30
+  directory:
+    description: The ACME directory from which those of C(mode) C(acme) are to come.
+    type: str
+    default: ""
+  files:
+    description: Files of the ACME client that are to be there, with their SHA-256; empty for one that is to be absent.
+    type: dict
+    default: {}
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: full, description: Changes nothing.}
@@ -34,43 +42,69 @@ EXAMPLES = r"""
 
 RETURN = r"""
 due:
-  description: The certificates that are due, as given, each with C(reason), and with its names as C(DNS:...) and C(IP:...) in C(alternative_names).
+  description:
+    - The certificates that are due, as given, each with C(reason), with its names as C(DNS:...) and C(IP:...) in C(alternative_names),
+      and with C(usable), which says whether a web server could go on with what is there.
   returned: success
   type: list
   elements: dict
+strays:
+  description: Apps for which certbot keeps a certificate that nobody wants any more.
+  returned: success
+  type: list
+  elements: str
+acme_due:
+  description: Whether anything is to be done about certificates that are fetched, be it certbot's timer.
+  returned: success
+  type: bool
 not_after:
   description: By name of certificate, the end of the one on the host, as openssl writes it; empty when there is none.
   returned: success
   type: dict
 """
 
-import ipaddress
+import hashlib
 import os
+import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils._certificates import (
+    Certificate,
+    alternative,
+    fits,
+    lineage,
+    lineages,
+    look,
+    server_of,
+)
+
+TIMER = "certbot.timer"
 
 
-def alternative(name: str) -> str:
-    """A name as openssl writes it in subjectAltName."""
-    try:
-        return f"IP:{ipaddress.ip_address(name)}"
-    except ValueError:
-        return f"DNS:{name}"
+def unusable(one: dict[str, Any], found: Certificate | None) -> str:
+    """Why a web server could not use what is there, or nothing."""
+    if not os.path.exists(one["certificate"]) or not os.path.exists(one["key"]):
+        return "missing"
+    if found is None:
+        return "damaged"
+    return "" if fits(found, one["key"]) else "does not fit its key"
 
 
-def carried(text: str) -> set[str]:
-    """The names in what ``openssl x509 -ext subjectAltName`` prints, among other things or alone."""
-    lines = text.splitlines()
-    start = next((number for number, line in enumerate(lines) if "Subject Alternative Name" in line), len(lines))
-    parts = (
-        part.strip().replace("IP Address:", "IP:") for line in lines[start + 1 : start + 2] for part in line.split(",")
-    )
-    return {alternative(part.split(":", 1)[1]) if part.startswith("IP:") else part for part in parts if part}
-
-
-def end_of(text: str) -> str:
-    """The end of a certificate in what ``openssl x509 -enddate`` prints; empty when there is none."""
-    return next((line.partition("=")[2].strip() for line in text.splitlines() if line.startswith("notAfter=")), "")
+def reason(one: dict[str, Any], found: Certificate, wanted: set[str], renew_days: int, directory: str) -> str:
+    """Why a certificate that can be used is due, or nothing."""
+    now = time.time()
+    if one["mode"] == "acme":
+        if os.path.realpath(one["certificate"]) != os.path.realpath(lineage(one["name"], "fullchain")):
+            return "is a placeholder"
+        if found.names != wanted:
+            return "does not carry exactly its names"
+        if server_of(one["name"]) != directory:
+            return "is of another directory"
+        return "was not renewed in time" if found.forgotten(now) else ""
+    if found.ends - now < renew_days * 86400:
+        return "expires soon"
+    return "" if wanted <= found.names else "does not carry all names"
 
 
 def main() -> None:
@@ -79,42 +113,53 @@ def main() -> None:
         argument_spec={
             "certificates": {"type": "list", "elements": "dict", "required": True, "no_log": False},
             "renew_days": {"type": "int", "default": 30},
+            "directory": {"type": "str", "default": ""},
+            "files": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     openssl = module.get_bin_path("openssl")
-
-    def ask(*words: str) -> tuple[int, str]:
-        code, out, _err = module.run_command([openssl or "openssl", *words])
-        return code, str(out)
-
-    certificates = module.params["certificates"]
-    soon = str(module.params["renew_days"] * 86400)
-    wanted = {one["name"]: [alternative(name) for name in one["names"]] for one in certificates}
+    due: list[dict[str, Any]] = []
     not_after = {}
+    for one in module.params["certificates"]:
+        names = [alternative(name) for name in one["names"]]
+        found = look(one["certificate"]) if openssl else None
+        if found:
+            not_after[one["name"]] = found.end
+        useless = unusable(one, found) if openssl else "missing"
+        why = useless or (
+            reason(one, found, set(names), module.params["renew_days"], module.params["directory"]) if found else ""
+        )
+        if why:
+            due.append({**one, "reason": why, "usable": not useless, "alternative_names": names})
+    acme = [one["name"] for one in module.params["certificates"] if one["mode"] == "acme"]
+    strays = [name for name in lineages() if name not in acme]
+    module.exit_json(
+        changed=False,
+        due=due,
+        not_after=not_after,
+        strays=strays,
+        # what is asked of certbot and its timer costs nothing where all of this is as it should be
+        acme_due=bool(strays)
+        or any(one["mode"] == "acme" for one in due)
+        or any(digest(path) != wanted for path, wanted in module.params["files"].items())
+        or (bool(acme) and not timer_runs(module)),
+    )
 
-    def reason(one: dict[str, str]) -> str:
-        if not openssl or not os.path.exists(one["certificate"]):
-            return "missing"
-        # all in one call
-        words = ("-enddate", "-ext", "subjectAltName", "-pubkey", "-checkend", soon)
-        expires, shown = ask("x509", "-in", one["certificate"], "-noout", *words)
-        not_after[one["name"]] = end_of(shown)
-        if not os.path.exists(one["key"]):
-            return "missing"
-        if not end_of(shown):
-            return "damaged"
-        if expires:
-            return "expires soon"
-        if not set(wanted[one["name"]]) <= carried(shown):
-            return "does not carry all names"
-        code, public = ask("pkey", "-in", one["key"], "-pubout")
-        return "" if code == 0 and public.strip() and public.strip() in shown else "does not fit its key"
 
-    due = [
-        {**one, "reason": why, "alternative_names": wanted[one["name"]]} for one in certificates if (why := reason(one))
-    ]
-    module.exit_json(changed=False, due=due, not_after=not_after)
+def digest(path: str) -> str:
+    """SHA-256 of a file; empty when it is not there."""
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+    except OSError:
+        return ""
+
+
+def timer_runs(module: AnsibleModule) -> bool:
+    """Whether certbot's timer is on, now and after a reboot."""
+    shown = module.run_command(["systemctl", "show", TIMER, "--property", "ActiveState,UnitFileState"])[1].split()
+    return set(shown) == {"ActiveState=active", "UnitFileState=enabled"}
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ options:
     description: Whether ufw must be active.
     type: bool
     default: false
+  certificates:
+    description: Apps whose certificates must not end soon, each with C(name), C(tls.certificate) (its path) and C(tls.mode).
+    type: list
+    elements: dict
+    default: []
   sshd:
     description: Settings that C(sshd -T) must report, in lower case.
     type: dict
@@ -53,6 +58,7 @@ import os
 import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils import _certificates
 
 
 def readable_by_nobody(path: str) -> bool:
@@ -68,6 +74,7 @@ def main() -> None:
             "units": {"type": "list", "elements": "str", "default": []},
             "private": {"type": "list", "elements": "path", "default": []},
             "firewall": {"type": "bool", "default": False},
+            "certificates": {"type": "list", "elements": "dict", "default": [], "no_log": False},
             "sshd": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
@@ -84,6 +91,10 @@ def main() -> None:
             found.append(f"{path} does not exist")
         elif readable_by_nobody(path):
             found.append(f"{path} can be read by other users")
+    for one in params["certificates"]:
+        problem = _certificates.ends_in_words(_certificates.look(one["tls"]["certificate"]), one["tls"]["mode"])[1]
+        if problem:
+            found.append(f"{one['name']}: {problem}")
     if params["firewall"]:
         status = module.run_command(["ufw", "status"], environ_update={"LC_ALL": "C"})[1]
         if "Status: active" not in status:

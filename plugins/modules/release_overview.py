@@ -44,6 +44,7 @@ apps:
   contains:
     app: {type: str, description: The name of the app.}
     url: {type: str, description: Where it answers.}
+    certificate: {type: str, description: When its certificate ends, in words; empty without TLS.}
     live: {type: str, description: Id of the live release; empty when there is none.}
     previous: {type: str, description: Where a rollback goes; empty when there is nowhere to go.}
     shares: {type: list, elements: dict, description: "C(release) and its C(share) of the visitors in percent, the largest first."}

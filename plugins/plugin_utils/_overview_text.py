@@ -52,7 +52,11 @@ def render(hosts: Mapping[str, Mapping[str, Any]], *, width: int, now: float, pa
 
 def _of_live(host: str, app: Mapping[str, Any], now: float) -> Iterator[Line]:
     size = app["disk"]["total"] if app["disk"] else None
-    yield Line(text=_GAP.join([f"{app['app']} on {host}", app["url"], in_bytes(size) if size is not None else ""]))
+    yield Line(
+        text=_GAP.join(
+            [f"{app['app']} on {host}", app["url"], in_bytes(size) if size is not None else "", app["certificate"]]
+        )
+    )
     releases = {release["release"]: release for release in app["releases"]}
     shares = {share["release"]: share["share"] for share in app["shares"]}
     running = [process["release"] for process in app["processes"]]

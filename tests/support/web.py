@@ -14,6 +14,8 @@ import urllib.request
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
 
+from cryptography import x509
+
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_arguments: object) -> None:
@@ -27,6 +29,15 @@ def _context() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def served(address: str, name: str) -> x509.Certificate:
+    """The certificate that is served for a name, as it comes over the wire."""
+    with (
+        socket.create_connection((address, 443), 10) as plain,
+        _context().wrap_socket(plain, server_hostname=name) as tls,
+    ):
+        return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"")
 
 
 @dataclass(frozen=True)

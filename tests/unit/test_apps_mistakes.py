@@ -146,9 +146,19 @@ ONE_APP: list[tuple[str, dict[Any, Any], list[str]]] = [
     ),
     ("tls mode of YAML", {"tls": {"mode": False}}, ["flask_apps[0].tls.mode", "false is unknown", "none"]),
     (
-        "acme, which nothing fetches yet",
-        {"tls": {"mode": "acme"}, "domains": ["example.com"]},
-        ["flask_apps[0].tls.mode", "no role fetches", "self_signed"],
+        "acme without names",
+        {"tls": {"mode": "acme"}, "domains": []},
+        ["flask_apps[0].tls.mode", "has none", "self_signed"],
+    ),
+    (
+        "acme for a name of the house",
+        {"tls": {"mode": "acme"}, "domains": ["example.com", "intranet"]},
+        ["flask_apps[0].domains[1]", "'intranet' has no dot", "self_signed"],
+    ),
+    (
+        "acme for too many names",
+        {"tls": {"mode": "acme"}, "domains": [f"n{n}.example.com" for n in range(101)]},
+        ["flask_apps[0].domains", "101 names", "100"],
     ),
     (
         "certificate in another mode",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.flaskhost.stack.plugins.modules.certificate_status import alternative, carried, end_of
+from ansible_collections.flaskhost.stack.plugins.module_utils._certificates import alternative, carried, end_of
 from ansible_collections.flaskhost.stack.plugins.plugin_utils import _self_signed
 
 NAMES = ["example.com", "www.example.com", "192.0.2.1", "2001:db8::1"]
