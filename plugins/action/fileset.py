@@ -12,7 +12,7 @@ from ansible_collections.flaskhost.stack.plugins.plugin_utils._render import Ren
 class ActionModule(RenderingAction):
     """Action part of ``flaskhost.stack.fileset``: templates become contents."""
 
-    _VALID_ARGS = frozenset(["files", "purge", "validate", "apply", "units"])
+    _VALID_ARGS = frozenset(["files", "purge", "validate", "apply", "units", "guard"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""
@@ -30,6 +30,7 @@ class ActionModule(RenderingAction):
                 "validate": arguments.get("validate"),
                 "apply": arguments.get("apply"),
                 "units": arguments.get("units") or [],
+                **({"guard": arguments["guard"]} if arguments.get("guard") else {}),
             },
             variables,
         )

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.flaskhost.stack.plugins.plugin_utils._facts import FACTS, LOGIN, parse
+from ansible_collections.flaskhost.stack.plugins.plugin_utils._facts import FACTS, LOGIN, parse, waited
+from ansible_collections.flaskhost.stack.plugins.plugin_utils._ways_in import reason, way_in
 
 # what ssh says of a port where nothing listens, or where a firewall drops what comes
 _NOBODY_THERE = ("Connection refused", "Connection timed out", "No route to host", "Name or service not known")
@@ -20,7 +22,7 @@ class ActionModule(ActionBase):
     """Action of ``flaskhost.stack.login``; runs on the control node only."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset(["users", "ports", "fresh", "cloud_init_timeout", "supported"])
+    _VALID_ARGS = frozenset(["users", "ports", "fresh", "cloud_init_timeout", "supported", "settle"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""
@@ -35,12 +37,19 @@ class ActionModule(ActionBase):
             # a local or container connection has no choice of logins
             code, out, err = self._connection.exec_command(self._question(), sudoable=False)
             if code:
-                raise AnsibleActionFail(f"{host} does not answer: {_reason(err.decode(errors='replace'))}")
+                raise AnsibleActionFail(f"{host} does not answer: {reason(err.decode(errors='replace'))}")
             return self._found(result, host, None, None, [], out.decode(errors="replace"))
         tried: list[str] = []
         for port in ports:
             for user in users:
                 answer, told = self._ask(user, port, bool(self._task.args.get("fresh")))
+                if answer == "root" and waited(told):
+                    # the ways in are other ones than a moment ago, and this connection is none of them
+                    _display.display(
+                        f"{host}: waited until the changes that an earlier run did not confirm were taken back"
+                    )
+                    self._forget(user, port)
+                    return self.run(tmp, task_vars)
                 if answer == "root":
                     return self._found(result, host, user, port, tried, told)
                 tried.append(f"{user}{f' (port {port})' if port else ''}: {answer}")
@@ -57,7 +66,13 @@ class ActionModule(ActionBase):
 
     def _question(self) -> str:
         wait = int(self._task.args.get("cloud_init_timeout") or 0)
-        return LOGIN + "\n" + FACTS.format(wait=wait)
+        settle = int(self._task.args.get("settle") or 0)
+        return LOGIN + "\n" + FACTS.format(wait=wait, settle=settle)
+
+    def _forget(self, user: str, port: int | None) -> None:
+        """End the connection that ssh keeps open for later tasks."""
+        with contextlib.suppress(AnsibleError):
+            way_in(self, user, port).reset()
 
     def _found(
         self, result: dict[str, Any], host: str, user: str | None, port: int | None, tried: list[str], told: str
@@ -81,33 +96,15 @@ class ActionModule(ActionBase):
 
     def _ask(self, user: str, port: int | None, fresh: bool) -> tuple[str, str]:
         """``root`` when the login works and may become root, else why not; and what the host told."""
-        connection = self._shared_loader_obj.connection_loader.get(
-            self._connection._load_name, self._play_context, new_stdin=None
-        )
-        connection._options = dict(self._connection._options)
-        connection._options["remote_user"] = user
-        # a host that is down is not tried again and again for every user
-        connection._options["reconnection_retries"] = 0
-        if port:
-            connection._options["port"] = port
-        if fresh:
-            # a connection of its own, so that nothing is proven by one that was open before
-            args = connection._options.get("ssh_extra_args") or ""
-            connection._options["ssh_extra_args"] = f"{args} -o ControlMaster=no -o ControlPath=none".strip()
+        connection = way_in(self, user, port, fresh)
         try:
             code, out, err = connection.exec_command(self._question(), sudoable=False)
         except AnsibleConnectionFailure as error:
-            return _reason(str(error)), ""
+            return reason(str(error)), ""
         except AnsibleError as error:
             raise AnsibleActionFail(str(error)) from error
         told = out.decode(errors="replace")
         words = told.split("==", 1)[0].split()
         if code or len(words) != 2:
-            return _reason((err or out).decode(errors="replace")), ""
+            return reason((err or out).decode(errors="replace")), ""
         return ("root" if words[1] == "root" else "logs in, but may not become root without a password"), told
-
-
-def _reason(text: str) -> str:
-    """The last line of ssh's complaint, which is the one that matters."""
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else "no answer"

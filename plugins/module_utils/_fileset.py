@@ -252,6 +252,7 @@ def apply_fileset(
     commands: list[str] | None = None,
     run: Callable[[str], tuple[int, str]] | None = None,
     check: bool = False,
+    before: Callable[[list[Change]], None] | None = None,
 ) -> list[Change]:
     """Apply the set and return what changed.
 
@@ -261,11 +262,14 @@ def apply_fileset(
     :param commands: must all end with 0 while the new files are in place; not run when nothing changes.
     :param run: runs one of them, returns its exit code and its output.
     :param check: only say what would change.
+    :param before: called with the changes before the first of them, if there are any.
     :raises FilesetError: nothing has changed then, whatever the step.
     """
     changes = plan(files, purge, check)
     if check or not changes:
         return changes
+    if before:
+        before(changes)
     done: list[Change] = []
     reason, output = "", ""
     try:

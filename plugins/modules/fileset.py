@@ -120,6 +120,12 @@ options:
       validate:
         description: Command that must succeed before the configuration is loaded, without a shell.
         type: str
+  guard:
+    description:
+      - Goes back to the former state unless somebody confirms the new one in time; armed before the first file is changed, and only
+        if one is.
+      - Takes the options of M(flaskhost.stack.guard).
+    type: dict
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: full, description: Says what would change.}
@@ -155,13 +161,19 @@ seconds:
   description: How long it took on the host.
   returned: always
   type: float
+ansible_facts:
+  description: C(flaskhost_guard), if O(guard) armed something.
+  returned: when something was armed
+  type: dict
 """
 
 import json
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import Change, FilesetError, apply_fileset
+from ansible_collections.flaskhost.stack.plugins.module_utils._guard import OPTIONS, Guard, GuardError
+from ansible_collections.flaskhost.stack.plugins.module_utils._revert import call
 from ansible_collections.flaskhost.stack.plugins.module_utils._unit import Unit, UnitError
 
 
@@ -181,6 +193,7 @@ def main() -> None:
             "validate": {"type": "str"},
             "apply": {"type": "str"},
             "units": {"type": "list", "elements": "dict", "default": [], "options": unit},
+            "guard": {"type": "dict", "options": OPTIONS},
         },
         supports_check_mode=True,
     )
@@ -192,6 +205,12 @@ def main() -> None:
         code, out, err = module.run_command(command, handle_exceptions=False)
         return code, (out + err).strip()
 
+    guard = Guard(module.params["guard"], call)
+    facts = {}
+
+    def arm(changes: list[Change]) -> None:
+        facts.update(guard.arm([change.path for change in changes]))
+
     try:
         changes = apply_fileset(
             payload["files"],
@@ -199,13 +218,16 @@ def main() -> None:
             commands=[command for command in (module.params["validate"], module.params["apply"]) if command],
             run=run,
             check=module.check_mode,
+            before=arm,
         )
         done = [
             f"{verb} {one['name']}"
             for one in module.params["units"]
             for verb in Unit(one, module.run_command).converge(module.check_mode)
         ]
-    except (FilesetError, UnitError) as error:
+    except (FilesetError, UnitError, GuardError) as error:
+        if "NOT back" not in str(error) and isinstance(error, FilesetError):
+            guard.disarm()
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(changes or done),
@@ -213,6 +235,7 @@ def main() -> None:
         paths=[change.path for change in changes],
         seconds=round(time.monotonic() - started, 2),
         diff=[change.diff() for change in changes],
+        **({"ansible_facts": facts} if facts else {}),
     )
 
 

@@ -31,6 +31,12 @@ options:
     description: Seconds to wait until cloud-init has finished on a host that is being born; it holds apt's lock and edits sshd.
     type: int
     default: 0
+  settle:
+    description:
+      - Seconds to wait, while changes are armed that an earlier run did not confirm, until the host has taken them back; see
+        M(flaskhost.stack.guard). The login is looked for anew then.
+    type: int
+    default: 0
   supported:
     description: Systems as C(id version) of /etc/os-release; any other is refused, as is one without systemd or python3. Empty refuses none.
     type: list
@@ -80,11 +86,12 @@ ansible_facts:
         ipv6: {description: Whether the kernel speaks IPv6, type: bool}
         uv: {description: Version of the uv that the app role installed, type: str}
         cloud_init: {description: "none, running or done", type: str}
-        ssh: {description: "C(port) and C(client) of this connection, C(socket_activated)", type: dict}
+        ssh: {description: "C(port) and C(client) of this connection, C(socket_activated), C(kex) (what this ssh knows), C(host_keys)", type: dict}
         users:
           description: >-
-            All accounts by name; each with C(uid), C(gid), C(comment), C(home), C(home_exists), C(shell), C(locked) (no password opens
-            it) and C(expires) as in C(/etc/shadow). No hash of a password is read.
+            All accounts by name; each with C(uid), C(gid), C(groups), C(comment), C(home), C(home_exists), C(shell), C(locked) (no password opens
+            it), C(expires) as in C(/etc/shadow), C(password_forced) and C(password_ages) (it
+            has to be changed now, or some day). No hash of a password is read.
           type: dict
         packages: {description: Names of all installed packages, type: list, elements: str}
 """

@@ -71,6 +71,12 @@ options:
     type: list
     elements: int
     default: []
+  guard:
+    description:
+      - Goes back to the former state unless somebody confirms the new one in time; armed before the first change, and only if there
+        is one.
+      - Takes the options of M(flaskhost.stack.guard).
+    type: dict
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: full, description: Says what would change.}
@@ -117,6 +123,10 @@ commands:
   returned: success
   type: list
   elements: str
+ansible_facts:
+  description: C(flaskhost_guard), if O(guard) armed something.
+  returned: when something was armed
+  type: dict
 """
 
 import os
@@ -128,6 +138,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.flaskhost.stack.plugins.module_utils._guard import OPTIONS, Guard, GuardError
+from ansible_collections.flaskhost.stack.plugins.module_utils._revert import call as run_on_host
 from ansible_collections.flaskhost.stack.plugins.module_utils._ufw import (
     State,
     UfwError,
@@ -157,6 +169,7 @@ class Firewall:
         self.missing = False
         self.ipv6 = bool(self.params["ipv6"]) and has_ipv6(ROOT)
         self.ran: list[str] = []
+        self.facts: dict[str, Any] = {}
 
     def read(self) -> State:
         """ufw's files, and whether kernel and systemd know about them."""
@@ -246,6 +259,8 @@ class Firewall:
         )
         if before != after:
             self.prove(after)
+            if not self.module.check_mode:
+                self.facts = Guard(self.params["guard"], run_on_host).arm()
             self.change(before, after, commands(plan))
         for rule, other in plan.conflicts:
             self.module.warn(
@@ -260,6 +275,7 @@ class Firewall:
             "removed": [str(rule) for rule in plan.removed],
             "others": [str(rule) for rule in after.rules if not is_own(rule, owner)],
             "commands": self.ran,
+            **({"ansible_facts": self.facts} if self.facts else {}),
             "diff": {
                 "before": "\n".join(["not installed"] if self.missing else before.lines()) + "\n",
                 "after": "\n".join(after.lines()) + "\n",
@@ -335,13 +351,14 @@ def main() -> None:
             "outgoing": {"type": "str", "choices": policy, "default": "allow"},
             "ipv6": {"type": "bool", "default": True},
             "ssh_ports": {"type": "list", "elements": "int", "default": []},
+            "guard": {"type": "dict", "options": OPTIONS},
         },
         supports_check_mode=True,
     )
     firewall = Firewall(module)
     try:
         result = firewall.converge()
-    except UfwError as error:
+    except (UfwError, GuardError) as error:
         module.fail_json(msg=f"ufw: {error}", commands=firewall.ran)
     module.exit_json(**result)
 

@@ -8,9 +8,12 @@ from typing import Any
 # who it is and whether it may become root; the rest only for those who may
 LOGIN = 'id -un; if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo root; else echo no-root; exit 0; fi'
 
+# {settle}: seconds to wait until what an earlier run armed (_guard) is over: the host is about to change
 # {wait}: seconds to wait until cloud-init has finished; it holds apt's lock and edits sshd
 FACTS = r"""
 export LC_ALL=C
+n=0; while [ -e /var/lib/flaskhost/revert-armed.json ] && [ $n -lt {settle} ]; do sleep 1; n=$((n+1)); done
+echo '== waited'; echo $n
 cloud() {{ [ -x /usr/bin/cloud-init ] && [ ! -e /etc/cloud/cloud-init.disabled ] && [ ! -e /run/cloud-init/result.json ]; }}
 n=0; while cloud && [ $n -lt {wait} ]; do sleep 1; n=$((n+1)); done
 echo '== os'; cat /etc/os-release
@@ -24,10 +27,13 @@ echo '== uv'; [ -e /opt/flaskhost/uv/installed ] && ls -d /opt/flaskhost/uv/lib/
 echo '== cloud_init'; if cloud; then echo running; elif [ -x /usr/bin/cloud-init ]; then echo done; else echo none; fi
 echo '== ssh'; echo "$SSH_CONNECTION"
 echo '== ssh_socket'; systemctl is-active ssh.socket
+echo '== ssh_kex'; ssh -Q kex
+echo '== ssh_host_keys'; for key in /etc/ssh/ssh_host_*_key.pub; do [ -e "$key" ] && echo "$key $(ssh-keygen -lf "$key")"; done
 echo '== users'; getent passwd | while IFS=: read -r name x uid gid comment home shell; do
   if [ -d "$home" ]; then there=yes; else there=no; fi; echo "$name:$uid:$gid:$comment:$home:$there:$shell"; done
 if [ "$(id -u)" = 0 ]; then as_root=; else as_root='sudo -n'; fi
-echo '== shadow'; $as_root awk -F: '{{print $1 ":" substr($2, 1, 1) ":" $8}}' /etc/shadow
+echo '== groups'; getent group
+echo '== shadow'; $as_root awk -F: '{{print $1 ":" substr($2, 1, 1) ":" $8 ":" $3 ":" $5}}' /etc/shadow
 echo '== packages'; dpkg-query -W -f '${{db:Status-Status}} ${{Package}}\n'
 exit 0
 """
@@ -38,8 +44,9 @@ def parse(text: str) -> dict[str, Any]:
 
     ``os`` (id, like, codename, version, name), ``arch``, ``memory_mb`` (MiB), ``cpus``, ``python``, ``init``, ``ipv6``,
     ``uv`` (version that the app role installed), ``cloud_init`` (none, running or done), ``ssh`` (port, client,
-    socket_activated), ``users`` (by name: uid, gid, comment, home, home_exists, shell, locked, expires as in
-    /etc/shadow), ``packages`` (names of all installed ones). What a host does not tell is empty, 0 or false.
+    socket_activated, kex, host_keys), ``users`` (by name: uid, gid, groups, comment, home, home_exists, shell, locked, expires
+    as in /etc/shadow, password_forced, password_ages), ``packages`` (names of all installed ones). What a host does not tell is
+    empty, 0 or false.
     """
     parts: dict[str, list[str]] = {}
     lines: list[str] = []
@@ -69,25 +76,48 @@ def parse(text: str) -> dict[str, Any]:
             "port": int(connection[3]) if len(connection) == 4 else 0,
             "client": connection[0] if connection else "",
             "socket_activated": first("ssh_socket") == "active",
+            "kex": parts.get("ssh_kex", []),
+            "host_keys": _host_keys(parts.get("ssh_host_keys", [])),
         },
-        "users": _users(parts.get("users", []), parts.get("shadow", [])),
+        "users": _users(parts.get("users", []), parts.get("shadow", []), parts.get("groups", [])),
         "packages": sorted({words[1] for words in installed if len(words) == 2 and words[0] == "installed"}),
     }
 
 
-def _users(accounts: list[str], shadow: list[str]) -> dict[str, dict[str, Any]]:
+def waited(text: str) -> bool:
+    """Whether the host took changes back while FACTS waited for that, so that everything has to be asked anew."""
+    lines = text.splitlines()
+    number = lines[lines.index("== waited") + 1] if "== waited" in lines[:-1] else "0"
+    return number != "0"
+
+
+def _host_keys(lines: list[str]) -> list[dict[str, Any]]:
+    """The keys that the host shows to ssh: path (of the private part), bits, type (RSA, ED25519, ...)."""
+    words = (line.split() for line in lines)
+    return [
+        {"path": each[0].removesuffix(".pub"), "bits": int(each[1]), "type": each[-1].strip("()")}
+        for each in words
+        if len(each) >= 4 and each[1].isdigit()
+    ]
+
+
+def _users(accounts: list[str], shadow: list[str], groups: list[str]) -> dict[str, dict[str, Any]]:
     """All accounts by name; those that /etc/shadow says nothing of count as neither locked nor expiring on a known day."""
-    states = {words[0]: words[1:] for line in shadow if len(words := line.split(":")) == 3}
+    states = {words[0]: words[1:] for line in shadow if len(words := line.split(":")) == 5}
+    known = [words for line in groups if len(words := line.split(":")) == 4]
     users = {}
     for line in accounts:
         words = line.split(":")
         if len(words) != 7 or not (words[1].isdigit() and words[2].isdigit()):
             continue
         name, uid, gid, comment, home, there, shell = words
-        first, expires = states.get(name, ("", "unknown"))
+        first, expires, changed, most = states.get(name, ("", "unknown", "", ""))
         users[name] = {
             "uid": int(uid), "gid": int(gid), "comment": comment, "home": home, "home_exists": there == "yes",
+            "groups": [group[0] for group in known if group[2] == gid or name in group[3].split(",")],
             "shell": shell, "locked": first == "!", "expires": expires,
+            # PAM asks for another password then, and refuses even keys until it has one
+            "password_forced": changed == "0", "password_ages": most.isdigit() and int(most) < 99999,
         }  # fmt: skip
     return users
 

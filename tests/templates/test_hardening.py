@@ -89,9 +89,9 @@ def test_sshd_behind_a_socket() -> None:
     assert Role("sshd", sshd_socket_activated=True).value("__sshd_socket_port") is False
 
 
-def effective(user_lines: str, root_lines: str = "", wrong: str = "-") -> dict[str, str]:
+def effective(user_lines: str, root_lines: str = "", wrong: str = "(nothing)") -> dict[str, str]:
     """What the proof's command prints, where ``wrong`` is not as it should be."""
-    always = "\n".join(load(ROLES / "sshd/vars/main.yml")["__sshd_always"]).replace("{{ sshd_max_auth_tries }}", "6")
+    always = "\n".join(Role("sshd").value("__sshd_always"))
     root = root_lines or f"{always}\npermitrootlogin no"
     user = f"{always}\npermitrootlogin no\n{user_lines}\ngroups admin sudo"
     first = "Include /etc/ssh/sshd_config.d/*.conf"
@@ -125,6 +125,7 @@ def test_sshd_proof(lines: dict[str, str], missing: list[str] | None) -> None:
         ("allowgroups wheel", False),
         ("denyusers ubuntu", True),
         ("denyusers admin", False),
+        ("denyusers a*", False),
         ("denygroups sudo", False),
     ],
 )
@@ -133,6 +134,86 @@ def test_sshd_admission(lines: str, let_in: bool) -> None:
     tasks = yaml.safe_load((ROLES / "sshd/tasks/prove.yml").read_text(encoding="utf-8"))
     proof = next(task for task in tasks if "is let in" in task["name"])["ansible.builtin.assert"]["that"]
     assert all(role.value(f"true if ({condition}) else false") for condition in proof) is let_in
+
+
+def host_keys(*keys: tuple[str, int]) -> dict[str, Any]:
+    """Facts of a host with these keys."""
+    found = [{"path": f"/k/{kind.lower()}", "bits": bits, "type": kind} for kind, bits in keys]
+    return {
+        "flaskhost": {"ssh": {"host_keys": found, "kex": ["curve25519-sha256", "sntrup761x25519-sha512@openssh.com"]}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        (host_keys(("RSA", 3072), ("ECDSA", 256), ("ED25519", 256)), ["/k/ed25519", "/k/rsa"]),
+        (host_keys(("RSA", 2048), ("DSA", 1024), ("ED25519", 256)), ["/k/ed25519"]),
+        # the role makes this one
+        (host_keys(("RSA", 1024), ("DSA", 1024)), ["/etc/ssh/ssh_host_ed25519_key"]),
+        ({"flaskhost": {}}, ["/etc/ssh/ssh_host_ed25519_key"]),
+    ],
+)
+def test_sshd_shows_good_keys_only(facts: dict[str, Any], shown: list[str]) -> None:
+    lines = Role("sshd", ansible_facts=facts).file(DROP_IN)
+    assert [line.split()[1] for line in lines if line.startswith("HostKey ")] == shown
+    # what an older sshd does not know would make it refuse the whole file
+    assert "KexAlgorithms sntrup761x25519-sha512@openssh.com" in lines
+
+
+@pytest.mark.parametrize(
+    ("groups", "allowed", "written"),
+    [
+        (["admin", "sudo"], ["sudo"], "AllowGroups sudo"),
+        (["admin", "sudo"], ["wheel"], "AllowGroups wheel admin"),
+        # where all are in one group, it would let all in
+        (["users"], ["wheel"], "AllowGroups wheel"),
+    ],
+)
+def test_sshd_never_shuts_its_own_login_out(groups: list[str], allowed: list[str], written: str) -> None:
+    facts = {"flaskhost": {"users": {"admin": {"groups": groups}}}}
+    role = Role("sshd", ansible_facts=facts, sshd_allow_groups=allowed)
+    assert [line for line in role.file(DROP_IN) if line.startswith("AllowGroups")] == [written]
+
+
+def user(**changed: Any) -> dict[str, Any]:
+    """An account as the host tells of it."""
+    usual = {"shell": "/bin/bash", "expires": "", "home": "/home/me", "home_exists": True, "uid": 1000, "gid": 1000,
+             "groups": ["me"], "locked": False, "password_forced": False, "password_ages": False}  # fmt: skip
+    return usual | changed
+
+
+@pytest.mark.parametrize(
+    ("known", "due"),
+    [
+        (user(), False),
+        (user(password_ages=True), True),
+        (user(password_forced=True), True),
+        (user(expires="1"), True),
+        (user(shell="/bin/sh"), True),
+    ],
+)
+def test_admins_that_have_to_be_made(known: dict[str, Any], due: bool) -> None:
+    admins = [{"name": "me", "keys": ["ssh-ed25519 A"]}]
+    role = Role("accounts", ansible_facts={"flaskhost": {"users": {"me": known}}}, accounts_admins=admins)
+    assert bool(role.value("__accounts_due")) is due
+
+
+@pytest.mark.parametrize(
+    ("known", "due"),
+    [
+        ({"me": user(shell="/usr/sbin/nologin", expires="0", locked=True)}, False),
+        ({"me": user(shell="/usr/sbin/nologin", expires="0", locked=True, groups=["me", "sudo"])}, True),
+        ({"me": user()}, True),
+        ({"other": user()}, False),
+        ({}, True),  # nobody asked the host
+    ],
+)
+def test_former_admins_that_have_to_be_shut_out(known: dict[str, Any], due: bool) -> None:
+    admins = [{"name": "me", "state": "absent"}]
+    role = Role("accounts", ansible_facts={"flaskhost": {"users": known}}, accounts_admins=admins, __accounts_former={})
+    assert bool(role.value("__accounts_former_due")) is due
+    assert role.value("__accounts_former_homes") == ([{"home": "/home/me"}] if "me" in known else [])
 
 
 def test_sudoers() -> None:
@@ -197,6 +278,13 @@ def test_ssh_stays_open(used: int, given: list[int], rules: list[str]) -> None:
     facts = {"flaskhost": {"ssh": {"port": used}}}
     role = Role("firewall", ansible_facts=facts, firewall_ssh_ports=given)
     assert [str(rule["port"]) for rule in role.value("__firewall_ssh_rules")] == rules
+
+
+def test_ssh_is_slowed_down_for_all_but_the_admins() -> None:
+    assert Role("firewall").value("__firewall_ssh_rules")[0]["action"] == "allow"
+    trusted_rule, other = Role("firewall", firewall_ssh_trusted=["192.0.2.0/24"]).value("__firewall_ssh_rules")
+    assert (trusted_rule["from"], trusted_rule.get("action", "allow")) == (["192.0.2.0/24"], "allow")
+    assert (other["from"], other["action"]) == (["any"], "limit")
 
 
 def test_updates() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from ansible_collections.flaskhost.stack.plugins.plugin_utils._facts import FACTS, parse
+from ansible_collections.flaskhost.stack.plugins.plugin_utils._facts import FACTS, parse, waited
 
 TOLD = """\
 == os
@@ -36,16 +36,29 @@ done
 198.51.100.7 51000 203.0.113.10 2222
 == ssh_socket
 active
+== ssh_kex
+sntrup761x25519-sha512@openssh.com
+curve25519-sha256
+== ssh_host_keys
+/etc/ssh/ssh_host_ed25519_key.pub 256 SHA256:abc root@host (ED25519)
+/etc/ssh/ssh_host_rsa_key.pub 2048 SHA256:def no comment (RSA)
+/etc/ssh/ssh_host_dsa_key.pub is not a public key file.
 == users
 root:0:0:root:/root:yes:/bin/bash
 blog:998:997:Flask app blog:/srv/blog/home:no:/usr/sbin/nologin
 ops:1000:1000::/home/ops:yes:/bin/bash
 ldap:2000:100:From elsewhere:/home/ldap:yes:/bin/sh
 +::::::
+== groups
+root:x:0:
+blog:x:997:
+ops:x:1000:
+sudo:x:27:ubuntu,ops
+users:x:100:
 == shadow
-root:$:
-blog:!:
-ops:*:20000
+root:$::0:99999
+blog:!:::
+ops:*:20000:19000:365
 == packages
 installed nginx
 config-files apache2
@@ -61,15 +74,27 @@ def test_what_a_host_tells() -> None:
     }  # fmt: skip
     assert (facts["arch"], facts["memory_mb"], facts["cpus"], facts["python"]) == ("aarch64", 488, 4, "3.12.3")
     assert (facts["init"], facts["ipv6"], facts["uv"], facts["cloud_init"]) == ("systemd", True, "0.13.8", "done")
-    assert facts["ssh"] == {"port": 2222, "client": "198.51.100.7", "socket_activated": True}
+    assert facts["ssh"] == {
+        "port": 2222, "client": "198.51.100.7", "socket_activated": True,
+        "kex": ["sntrup761x25519-sha512@openssh.com", "curve25519-sha256"],
+        "host_keys": [
+            {"path": "/etc/ssh/ssh_host_ed25519_key", "bits": 256, "type": "ED25519"},
+            {"path": "/etc/ssh/ssh_host_rsa_key", "bits": 2048, "type": "RSA"},
+        ],
+    }  # fmt: skip
     # a package that is removed, but not purged, is not there
     assert facts["packages"] == ["nginx", "python3"]
     assert list(facts["users"]) == ["root", "blog", "ops", "ldap"]
     assert facts["users"]["blog"] == {
         "uid": 998, "gid": 997, "comment": "Flask app blog", "home": "/srv/blog/home", "home_exists": False,
-        "shell": "/usr/sbin/nologin", "locked": True, "expires": "",
+        "shell": "/usr/sbin/nologin", "locked": True, "expires": "", "groups": ["blog"], "password_forced": False,
+        "password_ages": False,
     }  # fmt: skip
     assert (facts["users"]["ops"]["locked"], facts["users"]["ops"]["expires"]) == (False, "20000")
+    assert facts["users"]["ops"]["groups"] == ["ops", "sudo"]
+    assert [(user["password_forced"], user["password_ages"]) for user in facts["users"].values()] == [
+        (True, False), (False, False), (False, True), (False, False),
+    ]  # fmt: skip
     # nobody knows, so nothing is taken for granted
     assert (facts["users"]["ldap"]["locked"], facts["users"]["ldap"]["expires"]) == (False, "unknown")
 
@@ -77,13 +102,15 @@ def test_what_a_host_tells() -> None:
 def test_what_a_host_does_not_tell_is_empty() -> None:
     facts = parse("== os\n== ssh\n\n== packages\n")
     assert facts["os"]["id"] == facts["uv"] == ""
-    assert facts["ssh"] == {"port": 0, "client": "", "socket_activated": False}
+    assert facts["ssh"] == {"port": 0, "client": "", "socket_activated": False, "kex": [], "host_keys": []}
     assert (facts["memory_mb"], facts["cpus"], facts["ipv6"], facts["packages"]) == (0, 0, False, [])
     assert facts["users"] == {}
 
 
 def test_the_script_runs_in_a_plain_shell() -> None:
-    shown = subprocess.run(["/bin/sh", "-c", FACTS.format(wait=0)], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["/bin/sh", "-c", FACTS.format(wait=0, settle=0)], capture_output=True, text=True, check=True
+    ).stdout
     facts = parse(shown)
     assert facts["cpus"] >= 1
     assert facts["memory_mb"] > 0
@@ -94,3 +121,9 @@ def test_the_script_runs_in_a_plain_shell() -> None:
         assert all(user["expires"] != "unknown" for user in facts["users"].values())
         assert "$6$" not in shown
         assert "$y$" not in shown
+
+
+def test_a_host_that_took_changes_back_meanwhile_is_asked_again() -> None:
+    assert waited("ops\nroot\n== waited\n7\n== os\n")
+    assert not waited("ops\nroot\n== waited\n0\n== os\n")
+    assert not waited("ops\nno-root\n")
