@@ -56,7 +56,7 @@ def plan_of(
 ) -> Plan:
     """How the memory and the processors of a host are shared out.
 
-    host: {memory_mb, cpus} of the host; 1024 MiB and 1 processor where unknown.
+    host: {memory_mb, cpus, services} of the host; 1024 MiB and 1 processor where unknown, and services by name.
     database: mariadb or mysql where the host runs that, else empty. web: whether the host runs the apps.
     """
     sized = [
@@ -64,7 +64,10 @@ def plan_of(
         for app in present(apps)
     ]
     facts = host or {}
-    return plan(sized, int(facts.get("memory_mb") or 0), int(facts.get("cpus") or 0), web=web, database=database)
+    return plan(
+        sized, int(facts.get("memory_mb") or 0), int(facts.get("cpus") or 0),
+        web=web, database=database, services=facts.get("services") or (),
+    )  # fmt: skip
 
 
 def resolve(
@@ -76,7 +79,7 @@ def resolve(
 ) -> list[dict[str, Any]]:
     """The resolved apps of one host, without the absent ones and without any secret.
 
-    host: {memory_mb, cpus} of the host; 1024 MiB and 1 processor where unknown.
+    host: {memory_mb, cpus, services} of the host; 1024 MiB and 1 processor where unknown.
     database: mariadb or mysql where the host runs that, which leaves less memory for workers.
     address: how people reach the host when an app has no domain.
     base: the directory that relative paths of the control node start from (that of the inventory).

@@ -13,6 +13,7 @@ from typing import Any
 
 # Proportional set sizes measured on Debian boxes (amd64, November 2026) with the guestbook of examples/, rounded up.
 SYSTEM_MIB = 96  # kernel, systemd, journald, sshd, cron, unattended-upgrades: 45 without the kernel
+SERVICES_MIB = {"fail2ban": 16}  # 15 measured, with two jails
 WEB_MIB = 40  # supervisord 20, nginx 5 with some hundred connections more
 # the server with an empty buffer pool: MariaDB 10.11; MySQL 9.7 without and (527 measured) with its performance schema
 DATABASE_MIB = {"mariadb": 90, "mysql": 280}
@@ -70,7 +71,7 @@ class Plan:
     def lines(self) -> list[str]:
         """The arithmetic for people, the result last."""
         width = max(len(share.name) for share in self.shares)
-        rows = [f"{share.name:{width}} {share.mib:7} MiB  {share.why}" for share in self.shares]
+        rows = [f"{share.name:{width}} {share.mib:7} MiB  {share.why}".rstrip() for share in self.shares]
         left = self.memory - self.needed
         verdict = f"{left} MiB are left" if left >= 0 else f"{-left} MiB too much"
         return [*rows, f"{'sum':{width}} {self.needed:7} MiB  of {self.memory} MiB: {verdict}"]
@@ -83,6 +84,7 @@ def plan(
     *,
     web: bool = True,
     database: str = "",
+    services: Iterable[str] = (),
 ) -> Plan:
     """Share out a host.
 
@@ -91,10 +93,12 @@ def plan(
     :param cpus: processors of the host; 1 where unknown.
     :param web: whether the host runs the apps; else they only use its database.
     :param database: ``mariadb`` or ``mysql`` where the host runs that, else empty.
+    :param services: what else runs there, such as ``fail2ban``; what takes next to nothing is not counted.
     """
     memory, cpus = memory or UNKNOWN["memory_mb"], cpus or UNKNOWN["cpus"]
     apps = list(apps)
     shares = [Share("system", SYSTEM_MIB, "kernel, systemd, sshd, journal")]
+    shares += [Share(name, SERVICES_MIB[name], "") for name in services if name in SERVICES_MIB]
     if web:
         shares.append(Share("web", WEB_MIB, "nginx, supervisor"))
     pool = _pool(memory, alone=not web) if database else 0

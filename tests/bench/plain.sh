@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The yardstick of `make bench`: what an experienced person types over ssh on a fresh Debian host to get what site.yml
-# gives a visitor and an admin: the guestbook over TLS with MariaDB, admin by key only, firewall, security updates.
+# gives a visitor and an admin: the guestbook over TLS with MariaDB, admin by key only, firewall, bans of who guesses at ssh, security updates.
 # No sleeps, no detours, nothing slower than by hand. Usage: plain.sh ADDRESS KEY KNOWN_HOSTS APP_DIRECTORY
 set -euo pipefail
 address=$1 key=$2 known_hosts=$3 app=$4
@@ -19,7 +19,7 @@ export DEBIAN_FRONTEND=noninteractive
 
 # all packages at once
 apt-get -qq update
-apt-get -qq install -y --no-install-recommends nginx supervisor mariadb-server ufw unattended-upgrades git python3-venv \
+apt-get -qq install -y --no-install-recommends nginx supervisor mariadb-server ufw fail2ban python3-systemd nftables unattended-upgrades git python3-venv \
     ca-certificates openssl >/dev/null
 
 # the admin: key and sudo
@@ -42,6 +42,16 @@ systemctl reload ssh
 # the firewall: ssh and the web
 for port in 22 80 443; do ufw allow "$port/tcp" >/dev/null; done
 ufw --force enable >/dev/null
+
+# bans: Debian's default looks for a log that is not there without rsyslog
+cat >/etc/fail2ban/jail.local <<'FILE'
+[DEFAULT]
+backend = systemd
+banaction = nftables
+[sshd]
+enabled = true
+FILE
+systemctl restart fail2ban
 
 # security updates by themselves
 cat >/etc/apt/apt.conf.d/20auto-upgrades <<'FILE'

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Templates and variables of accounts, sshd, firewall and updates, rendered without a host."""
+"""Templates and variables of accounts, sshd, firewall, fail2ban and updates, rendered without a host."""
 
 from __future__ import annotations
 
+import configparser
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
-HARDENING = ["accounts", "sshd", "firewall", "updates"]
+HARDENING = ["accounts", "sshd", "firewall", "fail2ban", "updates"]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP8x995Ka0TA78QlKJrmeGVKOyDMxX38FfdNxV1gabcd me@laptop"
 
 
@@ -35,7 +36,12 @@ class Role:
         self.folder = ROLES / name
         variables = load(self.folder / "defaults/main.yml") | load(self.folder / "vars/main.yml")
         facts = {"flaskhost": {"ssh": {"port": 22, "client": "192.0.2.1", "socket_activated": False}, "packages": []}}
-        everything = trusted({"ansible_facts": facts, "ansible_user": "admin"} | variables) | changed
+        everything = (
+            trusted(
+                {"ansible_managed": "by hand, it is lost", "ansible_facts": facts, "ansible_user": "admin"} | variables
+            )
+            | changed
+        )
         self.templar = Templar(loader=DataLoader(), variables=everything)
 
     def value(self, expression: str) -> Any:
@@ -294,3 +300,41 @@ def test_updates() -> None:
     assert 'Unattended-Upgrade::Automatic-Reboot "true";' in lines
     assert '    "^linux-";' in lines
     assert '    "origin=Debian,codename=${distro_codename}-security,label=Debian-Security";' in lines
+
+
+JAILS = "etc/fail2ban/jail.d/flaskhost.local"
+
+
+def jails(**changed: Any) -> configparser.ConfigParser:
+    """The jails of fail2ban, as it reads them."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string("\n".join(Role("fail2ban", **changed).file(JAILS)))
+    return parser
+
+
+def test_bans_of_ssh() -> None:
+    made = jails()
+    assert made.sections() == ["sshd", "flaskhost-known"]
+    assert made["DEFAULT"]["ignoreip"] == "127.0.0.0/8 ::1"
+    assert made["sshd"]["port"] == "22"
+    # lines of an app's own are not believed
+    assert {made[name]["journalmatch"] for name in made.sections()} == {"_SYSTEMD_UNIT=ssh.service _UID=0"}
+
+
+def test_bans_follow_ssh_and_spare_the_admin() -> None:
+    made = jails(fail2ban_ssh_ports=[2222, 22], fail2ban_ignore=["control", "198.51.100.7/24"])
+    assert made["sshd"]["port"] == "22,2222"
+    assert made["DEFAULT"]["ignoreip"] == "127.0.0.0/8 ::1 192.0.2.1 198.51.100.0/24"
+
+
+@pytest.mark.parametrize("nothing", ["0", 0])
+def test_bans_without_favour(nothing: Any) -> None:
+    made = jails(fail2ban_known_time=nothing)
+    assert made.sections() == ["sshd"]
+    assert "ignorecommand" not in made["DEFAULT"]
+
+
+def test_more_jails() -> None:
+    made = jails(fail2ban_jails={"nginx-limit-req": {"maxretry": 100}, "postfix": {"enabled": False}})
+    assert dict(made["nginx-limit-req"]) == dict(made["DEFAULT"]) | {"enabled": "true", "maxretry": "100"}
+    assert made["postfix"]["enabled"] == "false"

@@ -74,6 +74,15 @@ def test_database_host_without_apps() -> None:
     assert [share.name for share in made.shares] == ["system", "mysql"]
 
 
+def test_services_that_take_memory_are_counted() -> None:
+    made = plan([app()], 512, 1, database="mariadb", services=["fail2ban", "something-small"])
+    assert [(share.name, share.mib) for share in made.shares if share.name not in ("blog", "deploy")] == [
+        ("system", 96), ("fail2ban", 16), ("web", 40), ("mariadb", 154),
+    ]  # fmt: skip
+    assert made.fits
+    assert "    ".join(["", *made.lines()[:2]]).count("MiB") == 2
+
+
 @pytest.mark.parametrize(("memory", "schema"), [(2048, False), (4095, False), (4096, True)])
 def test_performance_schema_of_mysql(memory: int, schema: bool) -> None:
     made = plan([], memory, 2, database="mysql")
