@@ -43,6 +43,10 @@ bench: setup  ## how long things take, against a plain shell script doing the sa
 faults: setup  ## a deploy fails, is killed, loses its host at each step, all under load (ONLY="build/fail switch" for some)
 	@PYTHONPATH=.ansible/collections python -m tests.faults $(ONLY)
 
+.PHONY: audit
+audit: setup  ## a converged box judged by ssh-audit, sslyze, a scan of all ports and Lynis
+	@python -m tests.audit
+
 .PHONY: lock
 lock: setup  ## pin the requirements anew, from requirements*.in
 	@scripts/lock
