@@ -377,6 +377,32 @@ def test_mysql_settings(provider: str) -> None:
     )
 
 
+CONFINED = ("privileges", "files", "devices", "kernel", "calls", "namespaces", "network", "processes")
+UNIT = "etc/systemd/system/supervisor.service.d/flaskhost.conf.j2"
+
+
+def confined(**on: bool) -> list[str]:
+    switches = {f"supervisor_confine_{name}": on.get(name, False) for name in CONFINED}
+    text = render("supervisor", UNIT, supervisor_open_files=1234, **switches)
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
 def test_limits_of_supervisord() -> None:
-    text = render("supervisor", "etc/systemd/system/supervisor.service.d/flaskhost.conf.j2", supervisor_open_files=1234)
-    assert text.splitlines()[1:] == ["[Service]", "LimitNOFILE=1234"]
+    assert confined() == ["[Service]", "LimitNOFILE=1234"]
+
+
+@pytest.mark.parametrize("name", CONFINED)
+def test_each_part_of_the_confinement_has_a_switch(name: str) -> None:
+    found = confined(**{name: True})[2:]
+    assert found
+    assert not set(found) & {line for other in CONFINED if other != name for line in confined(**{other: True})[2:]}
+
+
+def test_supervisord_keeps_the_rights_it_needs() -> None:
+    text = "\n".join(confined(**dict.fromkeys(CONFINED, True)))
+    for right in ("CAP_SETUID", "CAP_SETGID", "CAP_CHOWN", "CAP_KILL", "CAP_SYS_RESOURCE"):
+        assert right in text
+    # apps write below /srv, /var and /run
+    assert "ProtectSystem=full" in text
+    # the devices of a Raspberry Pi have a switch of their own
+    assert "PrivateDevices" not in "\n".join(confined(**{name: name != "devices" for name in CONFINED}))
