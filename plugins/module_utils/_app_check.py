@@ -32,6 +32,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
     BY_PATH,
     KEYS,
     RESERVED_ENV,
+    RESERVED_HEADERS,
     RULES,
     Key,
     children,
@@ -40,7 +41,8 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
 # what preflight hands over for a web host without the variable: an empty list would be an order to stop all its apps
 MISSING = "(missing)"
 EXAMPLE_APP = 'flask_apps: [{name: blog, source: {path: ../blog}, wsgi: "blog:create_app()"}]'
-FREE = ("env", "processes")  # mappings whose keys a person chooses
+# mappings whose keys a person chooses, and the rule of these keys
+FREE = {"env": "env", "processes": "process", "headers": "header_name"}
 _WORDS = {
     "text": "a text",
     "integer": "a whole number",
@@ -237,14 +239,17 @@ class _Walk:
             self.mapping(key.path, path, where, value)
 
     def _named(self, key: Key, name: Any, where: str, item: Any) -> None:
-        """One entry of env or processes."""
+        """One entry of a mapping whose keys a person chooses."""
         inner = BY_PATH[f"{key.path}{{}}"]
-        rule = RULES["env" if key.path == "env" else "process"]
+        rule = RULES[FREE[key.path]]
         path = f"{key.path}.{name}"
         if not isinstance(name, str) or not rule.pattern.fullmatch(name):
             self.tell(path, where, f"the name {show(label(name))} is malformed. It must be {rule.says}.")
         elif key.path == "env" and name in RESERVED_ENV:
             self.tell(path, where, f"{name} is set by the release itself. Use another name.")
+        elif key.path == "headers" and name.lower() in RESERVED_HEADERS:
+            hint = "Use tls.hsts" if name.lower().startswith("strict") else "Remove it; the app says it itself"
+            self.tell(path, where, f"{name} is not for all answers alike, or has a key of its own. {hint}.")
         elif key.path == "processes" and name == "web":
             self.tell(
                 path,

@@ -26,6 +26,9 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._certificates impo
 from ansible_collections.flaskhost.stack.plugins.module_utils._database_url import Database, parse
 from ansible_collections.flaskhost.stack.plugins.module_utils._plan import Plan, plan
 
+# seconds; the shortest time that the usual tests of a site call long
+HSTS = 15552000
+
 
 class ResolveError(ValueError):
     """An app that cannot be resolved; the text says which and why."""
@@ -137,6 +140,8 @@ def _resolve_app(app: Mapping[str, Any], workers: int, address: str, base: str) 
         **{key: _get(app, key) for key in ("watch", "watch_limit", "watch_requests")},
         "keep_releases": _get(app, "keep_releases"),
         "max_body": str(_get(app, "max_body")),
+        "limits": _limits(app),
+        "headers": {str(header): str(value) for header, value in _get(app, "headers").items() if value is not None},
     }
 
 
@@ -180,9 +185,21 @@ def _url(name: str, mode: str) -> str:
     return f"{scheme}://[{name}]" if ":" in name else f"{scheme}://{name or 'localhost'}"
 
 
-def _tls(app: Mapping[str, Any], base: str) -> dict[str, str]:
-    mode = _get(app, "tls.mode")
-    result = {"mode": mode, "certificate": "", "key": "", "source_certificate": "", "source_key": ""}
+def _limits(app: Mapping[str, Any]) -> dict[str, int]:
+    requests = _get(app, "limits.requests")
+    return {
+        "requests": requests,
+        "burst": _get(app, "limits.burst") or 10 * requests,
+        "connections": _get(app, "limits.connections"),
+    }
+
+
+def _tls(app: Mapping[str, Any], base: str) -> dict[str, Any]:
+    mode, hsts = _get(app, "tls.mode"), _get(app, "tls.hsts")
+    if hsts is None:
+        # a placeholder or a certificate of one's own making would shut visitors out; browsers ignore it there anyway
+        hsts = HSTS if mode in ("acme", "provided") else 0
+    result = {"hsts": hsts, "mode": mode, "certificate": "", "key": "", "source_certificate": "", "source_key": ""}
     if mode != "none":
         folder = ACME_DIRECTORY if mode == "acme" else DIRECTORY
         result["certificate"] = f"{folder}/{app['name']}.pem"

@@ -120,6 +120,8 @@ def app_rules(app: App, site: Site) -> None:
     _snapshot(app)
     _processes(app)
     _static(app)
+    if app.given("limits.burst") and not app.get("limits.requests") and not app.is_bad("limits"):
+        app.tell("limits.burst", "has no meaning without limits.requests. Example: limits: {requests: 20, burst: 100}")
     _shared(app)
 
 
@@ -200,6 +202,8 @@ def _tls(app: App, site: Site) -> None:
         return
     if mode == "acme":
         _acme(app)
+    if mode == "none" and app.get("tls.hsts"):
+        app.tell("tls.hsts", "has no meaning in mode none, which speaks plain http. Remove it.")
     for key in ("tls.certificate", "tls.key"):
         given = _dig(app.value, key, "")
         if mode == "provided" and not given:

@@ -21,6 +21,12 @@ DRIVER_PACKAGES = {"mysql": ("pymysql", "cryptography"), "postgresql": ("psycopg
 SERVER_PACKAGES = {"gunicorn": "gunicorn", "uwsgi": "pyuwsgi"}
 # What the launcher of a release sets itself; a value of the user would be lost or would break it.
 RESERVED_ENV = ("RELEASE_ID", "PATH", "HOME", "USER")
+# Headers of answers that are the business of nginx, of another key or of each single answer; in lower case.
+_SINGLE_HEADERS = """
+    connection content-encoding content-length content-type date location retry-after server set-cookie
+    strict-transport-security transfer-encoding upgrade x-flaskhost-release
+"""
+RESERVED_HEADERS = frozenset(_SINGLE_HEADERS.split())
 
 # Accounts and groups that Debian, Ubuntu and Raspberry Pi OS or the packages of our roles bring. An app's name becomes its system user.
 _SYSTEM_NAMES = """
@@ -81,6 +87,8 @@ RULES = {
     "request_path": _rule(r"/[^\s\"'\\#\x00-\x20\x7f]*", "a path that starts with /, without spaces"),
     "expires": _rule(r"[0-9]+(?:ms|s|m|h|d|w|M|y)|max|off|epoch", "a time as nginx writes it"),
     "size": _rule(r"[0-9]+[kKmMgG]?", "a size as nginx writes it: a number with k, m or g"),
+    "header_name": _rule(r"[A-Za-z][A-Za-z0-9-]{0,63}", "letters, digits and -"),
+    "header": _rule(r"[^\"\\$\x00-\x1f\x7f-\uffff]*", 'ASCII text on one line without " \\ and $'),
     "env": _rule(r"[A-Za-z_][A-Za-z0-9_]*", "letters, digits and _, not starting with a digit"),
     "command": _rule(r"(?s)(?=.*\S)[^\0]+", "a command that is not empty"),
     "line": _rule(r"(?=.*\S)[^\0\n\r]+", "a command on one line that is not empty"),
@@ -268,6 +276,16 @@ KEYS: tuple[Key, ...] = (
         default="",
         rule="file",
         refuses="a file that does not exist; none in mode `provided`; one in another mode",
+    ),
+    Key(
+        "tls.hsts",
+        "integer",
+        "Seconds for which browsers ask for the app over https only (HSTS). 0: not said by nginx. Mind that you cannot take it back.",
+        "hsts: 63072000",
+        derived="15552000 (180 days) in the modes `acme` and `provided`, else 0",
+        low=0,
+        high=63072000,
+        refuses="any but 0 in mode `none`",
     ),
     Key(
         "database",
@@ -502,6 +520,42 @@ KEYS: tuple[Key, ...] = (
     ),
     _count("keep_releases", "Finished releases that stay on the host for a rollback.", 5),
     Key("max_body", "text", "The largest request body nginx takes.", "max_body: 16m", default="16m", rule="size"),
+    Key(
+        "limits",
+        "mapping",
+        "What one address may ask for before nginx answers 429; static files are free. Off by default: behind a proxy, a CDN or the router of an office, "
+        "many visitors have one address.",
+        "limits: {requests: 20}",
+        default={},
+        refuses="`burst` without `requests`",
+    ),
+    _count("limits.requests", "Requests per second. 0: no limit.", 0, 0, 10000, "requests: 20"),
+    Key(
+        "limits.burst",
+        "integer",
+        "Requests beyond that which are served all the same, at once, until the address has been quiet for a while.",
+        "burst: 100",
+        derived="ten times `requests`",
+        low=1,
+        high=100000,
+    ),
+    _count("limits.connections", "Requests at the same time. 0: no limit.", 0, 0, 10000, "connections: 20"),
+    Key(
+        "headers",
+        "mapping",
+        "Headers that nginx adds to every answer, in place of the app's own. By default `X-Content-Type-Options: nosniff`, "
+        "`X-Frame-Options: SAMEORIGIN` and `Referrer-Policy: strict-origin-when-cross-origin`, each only where the app does not say it itself.",
+        "headers: {Permissions-Policy: camera=()}",
+        default={},
+    ),
+    Key(
+        "headers{}",
+        "text",
+        "Its value. An empty one takes the header off the answers, also the default and the app's own.",
+        'X-Frame-Options: ""',
+        rule="header",
+        refuses="headers that nginx or another key is in charge of: `Strict-Transport-Security` (`tls.hsts`), `Set-Cookie`, `Content-Length` and the like",
+    ),
 )
 
 BY_PATH = {key.path: key for key in KEYS}

@@ -39,6 +39,7 @@ class Change:
     before: Former
     after: Former
     secret: bool = False
+    apart: str = ""  # those with the same text may be left out together
 
     def diff(self) -> dict[str, str]:
         """The change as Ansible's diff shows it."""
@@ -148,9 +149,10 @@ def plan(files: list[dict[str, Any]], purge: list[dict[str, Any]], check: bool =
         path = entry["path"]
         if not os.path.isabs(path):
             raise FilesetError(f"{path}: the path must begin with /")
-        before = look(path)
-        if entry.get("keep") and before.kind != "absent":
+        # not even looked at: it may be a log of many megabytes
+        if entry.get("keep") and os.path.lexists(path):
             continue
+        before = look(path)
         after = _wanted(entry, before, check)
         if after.kind == "directory":
             path = _through_link(path, before)
@@ -162,7 +164,7 @@ def plan(files: list[dict[str, Any]], purge: list[dict[str, Any]], check: bool =
         if before.kind == "directory" and after.kind == "absent" and os.listdir(path):
             raise FilesetError(f"{path} is to be removed, but is a directory that is not empty")
         if before != after:
-            changes.append(Change(path, before, after, bool(entry.get("secret"))))
+            changes.append(Change(path, before, after, bool(entry.get("secret")), entry.get("apart") or ""))
     return changes + _purged(purge, {os.path.normpath(entry["path"]) for entry in files})
 
 
@@ -245,6 +247,32 @@ def _put_back(done: list[Change]) -> str:
     return f"NOT back as before: {', '.join(failed)}" if failed else "all are back as they were"
 
 
+def _guilty(changes: list[Change], command: str, run: Callable[[str], tuple[int, str]]) -> dict[str, str]:
+    """Which of those that may be left out the command refuses, with its words; they are put back.
+
+    None when the rest alone is refused too: then it is not their fault, and all are in place again.
+    """
+    groups: dict[str, list[Change]] = {}
+    for change in changes:
+        if change.apart:
+            groups.setdefault(change.apart, []).append(change)
+    if not groups:
+        return {}
+    for change in reversed([change for group in groups.values() for change in group]):
+        put(change.path, change.before)
+    found: dict[str, str] = {}
+    blameless = run(command)[0] == 0
+    for name, group in groups.items():
+        for change in group:
+            put(change.path, change.after)
+        code, output = run(command) if blameless else (0, "")
+        if code:
+            found[name] = output
+            for change in reversed(group):
+                put(change.path, change.before)
+    return found
+
+
 def apply_fileset(
     files: list[dict[str, Any]],
     purge: list[dict[str, Any]],
@@ -253,6 +281,7 @@ def apply_fileset(
     run: Callable[[str], tuple[int, str]] | None = None,
     check: bool = False,
     before: Callable[[list[Change]], None] | None = None,
+    left_out: dict[str, str] | None = None,
 ) -> list[Change]:
     """Apply the set and return what changed.
 
@@ -263,6 +292,8 @@ def apply_fileset(
     :param run: runs one of them, returns its exit code and its output.
     :param check: only say what would change.
     :param before: called with the changes before the first of them, if there are any.
+    :param left_out: takes the entries with ``apart`` that a command refuses: its words, by that text. Without it, all entries stand or
+        fall together.
     :raises FilesetError: nothing has changed then, whatever the step.
     """
     changes = plan(files, purge, check)
@@ -279,6 +310,10 @@ def apply_fileset(
         for command in commands or []:
             reason = f"`{command}` refuses {', '.join(change.path for change in changes)}"
             code, output = run(command) if run else (0, "")
+            if code and run and left_out is not None and (found := _guilty(changes, command, run)):
+                left_out.update(found)
+                changes = [change for change in changes if change.apart not in found]
+                code, output = run(command)
             if code:
                 raise FilesetError(reason)
     except BaseException as error:

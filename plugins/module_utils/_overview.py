@@ -21,6 +21,8 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord impor
 _PARTS = ("releases", "venvs", "shared", "cache")
 # seconds that counting an app's files may take: a folder of uploads may hold millions
 _DISK_TIMEOUT = 20.0
+# closes an app for visitors; made by the module maintenance
+_MAINTENANCE = "/var/lib/flaskhost/maintenance"
 _ROLLED_BACK, _FINISHED = "rolled_back", "finished"
 
 
@@ -50,8 +52,21 @@ def overview(app: App, processes: list[dict[str, Any]] | None, lines: int) -> di
         "lock": _lock(app),
         "disk": disk_use(app),
         "history": history[:lines],
-        "problems": _problems(app, live, shares, releases, own, damaged, asked=processes is not None) + ends,
+        "problems": _problems(app, live, shares, releases, own, damaged, asked=processes is not None)
+        + ends
+        + _closed(app),
     }
+
+
+def _closed(app: App) -> list[str]:
+    """Since when visitors get a maintenance page, if they do."""
+    try:
+        since = os.path.getmtime(os.path.join(_MAINTENANCE, app.name))
+    except OSError:
+        return []
+    return [
+        f"closed for maintenance since {stamp(since)}: maintenance.yml -e flask_app={app.name} -e state=off opens it"
+    ]
 
 
 def _certificate(app: App) -> tuple[str, list[str]]:

@@ -41,7 +41,7 @@ options:
         description: Extra variables of this template.
         type: dict
       each:
-        description: Makes one entry per element; C({key}) in path, target, owner and group is filled in, C(item) is a template variable.
+        description: Makes one entry per element; C({key}) in path, target, owner, group and apart is filled in, C(item) is a template variable.
         type: list
         elements: dict
       target:
@@ -66,6 +66,11 @@ options:
         description: Leaves a file that is there already as it is.
         type: bool
         default: false
+      apart:
+        description:
+          - Files with the same text here stand or fall by themselves. If O(validate) refuses the set with them, but not without them, they are
+            put back, all others stay and count, and the module fails in the end, naming them.
+        type: str
   purge:
     description: Directories whose files match C(pattern) and are not in the set lose them.
     type: list
@@ -211,6 +216,7 @@ def main() -> None:
     def arm(changes: list[Change]) -> None:
         facts.update(guard.arm([change.path for change in changes]))
 
+    left_out: dict[str, str] = {}
     try:
         changes = apply_fileset(
             payload["files"],
@@ -219,6 +225,7 @@ def main() -> None:
             run=run,
             check=module.check_mode,
             before=arm,
+            left_out=left_out,
         )
         done = [
             f"{verb} {one['name']}"
@@ -229,6 +236,13 @@ def main() -> None:
         if "NOT back" not in str(error) and isinstance(error, FilesetError):
             guard.disarm()
         module.fail_json(msg=str(error))
+    if left_out:
+        said = "\n".join(f"{name}: {output}" for name, output in left_out.items())
+        module.fail_json(
+            msg=f"`{module.params['validate']}` refuses the files of {', '.join(left_out)}; they are as they were, all others are in place:\n{said}",
+            units=done,
+            paths=[change.path for change in changes],
+        )
     module.exit_json(
         changed=bool(changes or done),
         units=done,

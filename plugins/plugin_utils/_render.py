@@ -11,11 +11,25 @@ from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
 _ENTRY_KEYS = frozenset(
-    ["path", "state", "content", "template", "vars", "each", "target", "owner", "group", "mode", "secret", "keep"]
+    [
+        "path",
+        "state",
+        "content",
+        "template",
+        "vars",
+        "each",
+        "target",
+        "owner",
+        "group",
+        "mode",
+        "secret",
+        "keep",
+        "apart",
+    ]
 )
 _MANAGED = "Written by Ansible (collection flaskhost.stack): what is changed here by hand will be lost."
 _PURGE_KEYS = frozenset(["path", "pattern"])
-_FILLED_KEYS = ("path", "target", "owner", "group")
+_FILLED_KEYS = ("path", "target", "owner", "group", "apart")
 
 
 class RenderingAction(ActionBase):

@@ -19,6 +19,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve impor
 from tests.support.render import render
 
 SITE = "etc/nginx/flaskhost/sites/site.conf.j2"
+HEADERS = "etc/nginx/flaskhost/headers/app.conf.j2"
 SHARED = "etc/nginx/conf.d/flaskhost.conf.j2"
 UPSTREAM = "etc/nginx/flaskhost/upstreams/app.conf.j2"
 NONE = "etc/nginx/flaskhost/upstreams/none.conf.j2"
@@ -91,6 +92,11 @@ def site(ipv6: bool = True, old: bool = False, **changed: Any) -> Block:
     return parse(render("nginx", SITE, item=app(**changed), nginx_ipv6=ipv6, nginx_http2_by_listen=old))
 
 
+def headers(**changed: Any) -> dict[str, str]:
+    """What is said with each answer of an app."""
+    return {words[0]: words[1] for words in parse(render("nginx", HEADERS, item=app(**changed))).values("add_header")}
+
+
 def listens(server: Block) -> list[str]:
     return [" ".join(words) for words in server.values("listen")]
 
@@ -150,7 +156,7 @@ def test_static_files() -> None:
     assert one.value("disable_symlinks") == "if_not_owner from=/srv/blog/releases", "no app shows another's files"
     assert tls.block("location", "~", r"^/a\.b/(?<asset>.+)$"), "a dot is a dot"
     assert tls.blocks("location")[-1] is not one
-    assert not site().blocks("server")[1].blocks("location", "~")
+    assert len(site().blocks("server")[1].blocks("location", "~")) == 1, "that of the maintenance page"
 
 
 def test_values_of_the_app_arrive() -> None:
@@ -170,14 +176,117 @@ def test_no_drain_is_cut_short_by_nginx() -> None:
 def test_page_while_the_app_is_away() -> None:
     _plain, tls = site().blocks("server")
     # a path, not a named location: that would answer a POST with 405
-    assert tls.value("error_page") == "502 503 504 /.flaskhost/unavailable.html"
-    page = tls.block("location", "=", "/.flaskhost/unavailable.html")
-    assert page.value("alias") == "/usr/share/flaskhost/unavailable.html"
-    assert page.values("internal") == [[]], "nobody may ask for it"
-    assert ["Cache-Control", "no-store", "always"] in page.values("add_header"), "nobody keeps it"
-    html = render("nginx", "usr/share/flaskhost/unavailable.html")
-    assert html.startswith("<!doctype html>")
-    assert not re.search("https?:", html), "it loads nothing"
+    pages = {words[-1].split("/")[-1]: words[:-1] for words in tls.values("error_page")}
+    assert pages == {"not-found.html": ["404"], "unavailable.html": ["502", "504"], "maintenance.html": ["503"]}
+    for name in pages:
+        page = tls.block("location", "=", f"/.flaskhost/{name}")
+        assert page.value("alias") == f"/usr/share/flaskhost/{name}"
+        assert page.values("internal") == [[]], "nobody may ask for it"
+        assert ["Cache-Control", "no-store", "always"] in page.values("add_header"), "nobody keeps it"
+        assert page.value("include") == "/etc/nginx/flaskhost/headers/blog.conf", (
+            "add_header of its own hides the others"
+        )
+        html = render("nginx", f"usr/share/flaskhost/{name}")
+        assert html.startswith("<!doctype html>")
+        assert not re.search("https?:", html), "it loads nothing"
+
+
+def test_maintenance() -> None:
+    """A file closes the app; whoever has a key, and the probe of a deploy on the host itself, look past it."""
+    _plain, tls = site().blocks("server")
+    assert tls.block("location", "/").block("if", "($flaskhost_closed)").value("return") == "503"
+    flags = "/var/lib/flaskhost/maintenance/blog"
+    assert [words[1:] for words, _inner in tls if words[0] == "if"] == [
+        ["(-f", f"{flags})"], ["(-f", f"{flags}.$flaskhost_pass)"], ["($flaskhost_probe)"],
+    ]  # fmt: skip
+    page = tls.block("location", "=", "/.flaskhost/maintenance.html")
+    assert ["Retry-After", "300", "always"] in page.values("add_header")
+    assert page.values("access_log") == [["/var/log/nginx/blog.access.log", "combined"]], "no release is judged by it"
+    shared = parse(render("nginx", SHARED, nginx_sites=[], nginx_ipv6=False))
+    key = shared.block("map", "$cookie_flaskhost_pass")
+    assert lookup(key, "0" * 32) == "$cookie_flaskhost_pass"
+    for cookie in ("", "x", "0" * 31, "0" * 33, "../blog", f"{'0' * 32}\n"):
+        assert lookup(key, cookie.rstrip()) == ("none" if cookie.strip() != "0" * 32 else "$cookie_flaskhost_pass")
+    probe = shared.block("map", '"$flaskhost_here $http_user_agent"')
+    assert [words for words, _inner in probe] == [['"here flaskhost-probe"', "yes"], ["default", '""']]
+
+
+def test_headers() -> None:
+    assert headers(tls={}) == {
+        "X-Content-Type-Options": "$flaskhost_nosniff",
+        "X-Frame-Options": "$flaskhost_frames",
+        "Referrer-Policy": "$flaskhost_referrer",
+        "Set-Cookie": "$flaskhost_cookie_blog",
+    }
+    mine = {"x-frame-options": "", "Permissions-Policy": "camera=()"}
+    found = headers(headers=mine, tls={"mode": "acme"})
+    assert "X-Frame-Options" not in found
+    assert "x-frame-options" not in found
+    assert found["Permissions-Policy"] == '"camera=()"'
+    assert found["Strict-Transport-Security"] == '"max-age=15552000"'
+    hidden = (
+        site(headers=mine, tls={"mode": "acme"}).blocks("server")[1].block("location", "/").values("proxy_hide_header")
+    )
+    assert hidden == [["x-frame-options"], ["Permissions-Policy"], ["Strict-Transport-Security"]], "said once"
+    # over http a browser must not heed it
+    assert "Strict-Transport-Security" not in headers(tls=PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("frames", "policy", "sent"),
+    [
+        ("", "", "SAMEORIGIN"),
+        ("DENY", "", '""'),
+        ("", "default-src 'self'", "SAMEORIGIN"),
+        ("", "default-src 'self'; frame-ancestors https://a.test", '""'),
+    ],
+)
+def test_an_app_has_the_last_word_on_frames(frames: str, policy: str, sent: str) -> None:
+    shared = parse(render("nginx", SHARED, nginx_sites=[], nginx_ipv6=False))
+    found = shared.block("map", '"$upstream_http_x_frame_options $upstream_http_content_security_policy"')
+    assert lookup(found, f"{frames} {policy}") == sent
+
+
+@pytest.mark.parametrize(
+    ("host", "said", "passed"),
+    [
+        ("a.test", "a.test", "$http_host"),
+        ("a.test", "A.test:8443", "$http_host"),
+        ("[::1]", "[::1]:80", "$http_host"),
+        ("a.test", "evil.test", "$host"),
+        ("a.test", "a.test.evil.test", "$host"),
+        ("a.test", "a.test:1@evil.test", "$host"),
+    ],
+)
+def test_the_name_that_an_app_is_told(host: str, said: str, passed: str) -> None:
+    shared = parse(render("nginx", SHARED, nginx_sites=[], nginx_ipv6=False))
+    (pattern,) = (words for words, _inner in shared.block("map", '"$host $http_host"') if words[0] != "default")
+    assert pattern[0].startswith('"~*^')
+    matches = re.search(pattern[0][3:-1], f"{host} {said}", re.IGNORECASE)
+    assert (pattern[1] if matches else "$host") == passed
+
+
+def test_limits() -> None:
+    plain = site()
+    assert not plain.values("limit_req_zone")
+    _http, tls = plain.blocks("server")
+    assert not tls.block("location", "/").values("limit_req")
+    limited = site(limits={"requests": 5, "connections": 9}, static=STATIC)
+    assert limited.value("limit_req_zone") == "$binary_remote_addr zone=flaskhost_requests_blog:2m rate=5r/s"
+    _http, tls = limited.blocks("server")
+    assert tls.block("location", "/").value("limit_req") == "zone=flaskhost_requests_blog burst=50 nodelay"
+    assert tls.block("location", "/").value("limit_conn") == "flaskhost_connections_blog 9"
+    assert not [words for words, _inner in tls if words[0].startswith("limit")], "static files are free"
+
+
+def test_slow_clients_lose_their_connection() -> None:
+    shared = parse(render("nginx", SHARED, nginx_sites=[], nginx_ipv6=False))
+    assert shared.value("client_header_timeout") == "10s"
+    assert shared.value("client_body_timeout") == "20s"
+    assert shared.value("reset_timedout_connection") == "on"
+    main = parse(render("nginx", "etc/nginx/nginx.conf.j2", nginx_connections=4096))
+    assert main.block("events").value("worker_connections") == "4096"
+    assert int(main.value("worker_rlimit_nofile")) >= 2 * 4096
 
 
 def test_visitors_claims_are_replaced() -> None:
@@ -187,8 +296,8 @@ def test_visitors_claims_are_replaced() -> None:
     }
     assert headers["X-Forwarded-For"] == "$remote_addr", "not added to"
     assert headers["X-Forwarded-Proto"] == "$scheme"
-    assert headers["X-Forwarded-Host"] == headers["Host"] == "$http_host"
-    assert headers["X-Forwarded-Prefix"] == headers["Forwarded"] == '""'
+    assert headers["X-Forwarded-Host"] == headers["Host"] == "$flaskhost_host"
+    assert headers["X-Forwarded-Prefix"] == headers["Forwarded"] == headers["Proxy"] == '""'
 
 
 # names that no site has
@@ -224,6 +333,9 @@ def test_unknown_names_reach_no_app(sites: list[dict[str, Any]], expected: set[s
         assert found[PORT80].value("return") == "444"
     if PORT443 in found:
         assert found[PORT443].value("ssl_reject_handshake") == "on"
+        assert found[PORT443].value("return") == "444", "the handshake may have had another name"
+        # the server that is asked first decides which versions of TLS there are
+        assert found[PORT443].value("include") == "/etc/nginx/flaskhost/tls.conf"
 
 
 @pytest.mark.parametrize("ipv6", [True, False])
@@ -403,7 +515,9 @@ def test_site_knows_all_names_without_a_canary() -> None:
     assert maps["$flaskhost_cookie_my_dapp_u1"].value("default") == '""'
     text = render("nginx", SITE, item=one, nginx_ipv6=True, nginx_http2_by_listen=False)
     upstream = render("release", UPSTREAM, app=one, upstream_live="r1", upstream_previous="")
-    defined = set(re.findall(r'map "" (\$flaskhost_\w+)', shared + upstream))
+    defined = set(re.findall(r"(?:map \S+|map \"[^\"]+\"|geo|set) (\$flaskhost_\w+)", shared + upstream + text))
+    defined |= {f"${name}" for name in re.findall(r"\?<(flaskhost_\w+)>", text)}
+    text += render("nginx", HEADERS, item=one) + render("nginx", "etc/nginx/flaskhost/proxy.conf.j2")
     assert set(re.findall(r"\$flaskhost_\w+", text)) <= defined
 
 
@@ -465,6 +579,7 @@ def nginx_t(tmp_path: Path) -> Callable[..., str]:
         etc / "conf.d",
         etc / "flaskhost/sites",
         etc / "flaskhost/upstreams",
+        etc / "flaskhost/headers",
         ssl,
         tmp_path / "var/log/nginx",
     ):
@@ -497,6 +612,7 @@ def nginx_t(tmp_path: Path) -> Callable[..., str]:
             put(etc / "flaskhost" / name, render("nginx", f"etc/nginx/flaskhost/{name}.j2", **settings))
         for one in sites:
             put(etc / f"flaskhost/sites/{one['name']}.conf", render("nginx", SITE, item=one, **settings))
+            put(etc / f"flaskhost/headers/{one['name']}.conf", render("nginx", HEADERS, item=one, **settings))
             upstream = (
                 render("release", UPSTREAM, app=one, upstream_live=live, upstream_previous="", **canary)
                 if live
@@ -524,6 +640,10 @@ def nginx_t(tmp_path: Path) -> Callable[..., str]:
     [
         [],
         [app(static=STATIC)],
+        [
+            app(limits={"requests": 5, "connections": 9}, headers={"X-A": "b; 'c'", "X-Frame-Options": ""}),
+            app("two", domains=["2.example.com"]),
+        ],
         [app(domains=[])],
         [app(domains=[], tls=PLAIN), app("other", static=STATIC, domains=["o.example.com"])],
         [

@@ -46,6 +46,8 @@ FULL: dict[str, Any] = {
     "watch_requests": 1000000,
     "keep_releases": 1,
     "max_body": "1g",
+    "limits": {"requests": 20, "burst": 5, "connections": 10},
+    "headers": {"Permissions-Policy": "camera=(), microphone=()", "X-Frame-Options": ""},
 }
 FULL_VAULT = {"shop": {"database": {"password": "p%w'\""}, "env": {"MAIL_PASSWORD": "x"}}}
 
@@ -327,6 +329,15 @@ ONE_APP: list[tuple[str, dict[Any, Any], list[str]]] = [
     ("address as domain", {"domains": ["192.168.56.10"]}, ["flask_apps[0].domains[0]", "'192.168.56.10'"]),
     ("domain twice", {"domains": ["example.com", "example.com"]}, ["flask_apps[0].domains[1]", "twice"]),
     ("body size", {"max_body": "16 MB"}, ["flask_apps[0].max_body", "'16 MB'", "max_body: 16m"]),
+    ("hsts without tls", {"tls": {"mode": "none", "hsts": 60}}, ["flask_apps[0].tls.hsts", "mode none"]),
+    ("hsts for ever", {"tls": {"hsts": 99999999}}, ["flask_apps[0].tls.hsts", "99999999"]),
+    ("burst of nothing", {"limits": {"burst": 5}}, ["flask_apps[0].limits.burst", "requests: 20"]),
+    ("limit", {"limits": {"requests": "many"}}, ["flask_apps[0].limits.requests", "'many'"]),
+    ("name of a header", {"headers": {"X Frame": "x"}}, ["flask_apps[0].headers", "malformed", "letters, digits"]),
+    ("value of a header", {"headers": {"X-A": 'say "a"; return 200'}}, ["flask_apps[0].headers.X-A"]),
+    ("variable in a header", {"headers": {"X-A": "$http_cookie"}}, ["flask_apps[0].headers.X-A"]),
+    ("header with a key", {"headers": {"strict-transport-security": "x"}}, ["flask_apps[0].headers", "tls.hsts"]),
+    ("header of one answer", {"headers": {"Set-Cookie": "a=b"}}, ["flask_apps[0].headers", "Set-Cookie"]),
     ("state", {"state": "gone"}, ["flask_apps[0].state", "'gone' is unknown", "present, absent"]),
     (
         "undefined variable",

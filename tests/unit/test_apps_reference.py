@@ -59,6 +59,8 @@ def _around(key: Key) -> dict[str, Any]:
         value["source"] = {"git": "https://example.com/blog.git", **value["source"]}
     elif parts[0] == "tls" and len(parts) > 1 and parts[1] != "mode":
         value["tls"] = {"mode": "provided", "certificate": "x", "key": "x", **value["tls"]}
+    elif parts[-1] == "burst":
+        value["limits"]["requests"] = 10
     elif parts[0] == "snapshot":
         value |= {"database": {"engine": "mysql"}, "migrate": ["flask db upgrade"]}
     elif parts[0] == "database" and len(parts) > 1:

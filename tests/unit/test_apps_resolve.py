@@ -46,6 +46,7 @@ def test_defaults() -> None:
         "domains": [],
         "url": "https://10.0.0.1",
         "tls": {
+            "hsts": 0,
             "mode": "self_signed",
             "certificate": "/etc/ssl/flaskhost/blog.pem",
             "key": "/etc/ssl/flaskhost/blog.key",
@@ -67,6 +68,8 @@ def test_defaults() -> None:
         "watch_requests": 20,
         "keep_releases": 5,
         "max_body": "16m",
+        "limits": {"requests": 0, "burst": 0, "connections": 0},
+        "headers": {},
     }
 
 
@@ -116,12 +119,39 @@ def test_tls() -> None:
     assert provided["source_certificate"] == "/inventory/c/blog.pem"
     assert provided["source_key"] == "/etc/blog.key"
     assert one(tls={"mode": "none"})["tls"] == {
+        "hsts": 0,
         "mode": "none",
         "certificate": "",
         "key": "",
         "source_certificate": "",
         "source_key": "",
     }
+
+
+def test_certificates_that_certbot_renews_lie_apart() -> None:
+    tls = one(tls={"mode": "acme"}, domains=["example.com"])["tls"]
+    assert tls["certificate"] == "/etc/ssl/flaskhost/acme/blog.pem"
+    assert tls["key"] == "/etc/ssl/flaskhost/acme/blog.key"
+
+
+@pytest.mark.parametrize(
+    ("tls", "seconds"),
+    [
+        ({}, 0),
+        ({"mode": "acme"}, 15552000),
+        ({"mode": "acme", "hsts": 0}, 0),
+        ({"mode": "provided", "certificate": "c", "key": "k"}, 15552000),
+        ({"hsts": 60}, 60),
+    ],
+)
+def test_hsts(tls: dict[str, Any], seconds: int) -> None:
+    assert one(tls=tls)["tls"]["hsts"] == seconds
+
+
+def test_limits_and_headers() -> None:
+    assert one(limits={"requests": 20})["limits"] == {"requests": 20, "burst": 200, "connections": 0}
+    assert one(limits={"requests": 20, "burst": 1})["limits"]["burst"] == 1
+    assert one(headers={"X-A": "b", "X-B": "", "X-C": None})["headers"] == {"X-A": "b", "X-B": ""}
 
 
 def test_databases_of_each_engine() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskhost.stack.plugins.module_utils import _fileset
-from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset, plan
 
 from tests.support.host import GROUP, USER
 
@@ -379,3 +379,74 @@ def test_module_puts_back_what_a_missing_command_was_to_check(place: Path) -> No
     assert result["failed"]
     assert "no-such-program" in result["msg"]
     assert snapshot(place) == before
+
+
+# what may be left out
+
+
+def apart(place: Path, *names: str) -> list[dict[str, Any]]:
+    """A common file, and one for each name."""
+    common = {"path": str(place / "common"), "content": "new", "mode": "0644", "owner": USER, "group": GROUP}
+    return [common] + [
+        {
+            "path": str(place / name),
+            "content": f"new {name}",
+            "mode": "0644",
+            "apart": name,
+            "owner": USER,
+            "group": GROUP,
+        }
+        for name in names
+    ]
+
+
+def refuser(place: Path, *names: str) -> Callable[[str], tuple[int, str]]:
+    """A command that refuses files with what is new in them."""
+
+    def run(_command: str) -> tuple[int, str]:
+        bad = [name for name in names if (place / name).exists() and "new" in (place / name).read_text()]
+        return (1, f"no {bad[0]}") if bad else (0, "")
+
+    return run
+
+
+def test_what_is_refused_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "b").write_text("old b")
+    left_out: dict[str, str] = {}
+    files = apart(tmp_path, "a", "b", "c", "d")
+    changes = apply_fileset(files, [], commands=["t"], run=refuser(tmp_path, "b", "d"), left_out=left_out)
+    assert left_out == {"b": "no b", "d": "no d"}
+    assert [os.path.basename(change.path) for change in changes] == ["common", "a", "c"]
+    assert (tmp_path / "b").read_text() == "old b"
+    assert not (tmp_path / "d").exists(), "it was not there before"
+    assert (tmp_path / "c").read_text() == "new c"
+    # and again: what is in place is no change, what is refused is told anew
+    left_out.clear()
+    assert apply_fileset(files, [], commands=["t"], run=refuser(tmp_path, "b", "d"), left_out=left_out) == []
+    assert sorted(left_out) == ["b", "d"]
+
+
+def test_nobody_is_left_out_for_the_fault_of_all(tmp_path: Path) -> None:
+    (tmp_path / "common").write_text("old")
+    left_out: dict[str, str] = {}
+    with pytest.raises(FilesetError, match="all are back as they were"):
+        apply_fileset(
+            apart(tmp_path, "a", "b"), [], commands=["t"], run=refuser(tmp_path, "common", "b"), left_out=left_out
+        )
+    assert left_out == {}
+    assert (tmp_path / "common").read_text() == "old"
+    assert not (tmp_path / "a").exists()
+
+
+def test_all_stand_or_fall_together_where_nobody_asks(tmp_path: Path) -> None:
+    with pytest.raises(FilesetError):
+        apply_fileset(apart(tmp_path, "a", "b"), [], commands=["t"], run=refuser(tmp_path, "b"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_kept_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log may be large, and is everybody else's."""
+    log = tmp_path / "log"
+    log.write_text("lines")
+    monkeypatch.setattr(_fileset, "look", lambda path: pytest.fail(f"{path} was read"))
+    assert plan([{"path": str(log), "content": "", "mode": "0640", "keep": True}], []) == []
