@@ -11,11 +11,12 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.flaskhost.stack.plugins.module_utils._revert import MARKER, PROGRAM
+from ansible_collections.flaskhost.stack.plugins.module_utils._revert import PROGRAM
 from ansible_collections.flaskhost.stack.plugins.plugin_utils._ways_in import reason, way_in
 
-# sshd may be about to listen again
+# sshd may be about to listen again, or have too many at its door; all else will not be better in a second
 _TRIES = 3
+_FOR_A_MOMENT = ("Connection refused", "Connection reset by peer", "Connection closed by remote host")
 _display = Display()
 
 
@@ -54,9 +55,8 @@ class ActionModule(ActionBase):
                     _display.display(f"{host}: confirmed by {name} over a new connection")
                     return {"changed": False, "way": name, "ansible_facts": {"flaskhost_guard": {"armed": False}}}
                 tried[name] = error or _why_not(answer)
-                if not error:
-                    # who got in and was refused there needs no second try
-                    return self._unproven(host, tried)
+            if not any(error.rstrip(".").endswith(_FOR_A_MOMENT) for error in tried.values()):
+                break
         return self._unproven(host, tried)
 
     def _unproven(self, host: str, tried: dict[str, str]) -> dict[str, Any]:
@@ -90,14 +90,15 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return told
         # by the connection that is there, which is not one of those that could not be made
-        command = f"if [ -e {MARKER} ]; then {PROGRAM} now {shlex.quote(task[:200])}; else echo '{{}}'; fi"
+        command = f"if [ -x {PROGRAM} ]; then {PROGRAM} now {shlex.quote(task[:200])}; fi"
         try:
             answer = _answer(self._low_level_execute_command(command)["stdout"])
         except AnsibleError:
             seconds = armed.get("timeout")
             return {**told, "msg": f"{told['msg']}\n{host} does not answer; it takes what was changed back by itself"
                     + (f", within {seconds} s." if seconds else ".")}  # fmt: skip
-        if not answer:
+        if not answer or (answer.get("already") and answer.get("token") != armed.get("token")):
+            # nothing was armed in this run
             return told
         if answer.get("state") == "reverted":
             what = ", ".join(answer.get("what") or []) or "nothing differed any more"

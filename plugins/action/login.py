@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
@@ -14,6 +15,9 @@ from ansible_collections.flaskhost.stack.plugins.plugin_utils._ways_in import re
 
 # what ssh says of a port where nothing listens, or where a firewall drops what comes
 _NOBODY_THERE = ("Connection refused", "Connection timed out", "No route to host", "Name or service not known")
+
+# how often a new connection that is refused is tried again
+_AGAIN = 2
 
 _display = Display()
 
@@ -97,12 +101,18 @@ class ActionModule(ActionBase):
     def _ask(self, user: str, port: int | None, fresh: bool) -> tuple[str, str]:
         """``root`` when the login works and may become root, else why not; and what the host told."""
         connection = way_in(self, user, port, fresh)
-        try:
-            code, out, err = connection.exec_command(self._question(), sudoable=False)
-        except AnsibleConnectionFailure as error:
-            return reason(str(error)), ""
-        except AnsibleError as error:
-            raise AnsibleActionFail(str(error)) from error
+        for left in range(_AGAIN if fresh else 0, -1, -1):
+            try:
+                code, out, err = connection.exec_command(self._question(), sudoable=False)
+                break
+            except AnsibleConnectionFailure as error:
+                why = reason(str(error))
+                if not left or not why.endswith("Connection refused"):
+                    return why, ""
+                # sshd that reads its configuration anew does not listen for a moment
+                time.sleep(1)
+            except AnsibleError as error:
+                raise AnsibleActionFail(str(error)) from error
         told = out.decode(errors="replace")
         words = told.split("==", 1)[0].split()
         if code or len(words) != 2:

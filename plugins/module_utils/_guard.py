@@ -239,12 +239,7 @@ class Guard:
         if {"active", "activating"} & set(states):
             return
         self.run(["systemctl", "reset-failed", f"{UNIT}.timer", f"{UNIT}.service"])
-        code, output = self.run([
-            "systemd-run", f"--unit={UNIT}", f"--on-active={self.timeout}s", "--timer-property=AccuracySec=100ms",
-            "--description=Take back changes to ssh, accounts and firewall that nobody confirmed",
-            "--property=Type=oneshot", "--property=Restart=on-failure", "--property=RestartSec=3",
-            "--property=StartLimitIntervalSec=0", PROGRAM, "due",
-        ])  # fmt: skip
+        code, output = self.run(_revert.timer(self.timeout))
         if code:
             with contextlib.suppress(FileNotFoundError):
                 if self.began:

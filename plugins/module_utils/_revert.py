@@ -186,6 +186,16 @@ def with_members(text: str, names: list[str], former: dict[str, list[str]]) -> s
     return "\n".join(lines) + "\n"
 
 
+def timer(seconds: int) -> list[str]:
+    """The command that starts the timer; what it starts is started again until it succeeds."""
+    return [
+        "systemd-run", f"--unit={UNIT}", f"--on-active={seconds}s", "--timer-property=AccuracySec=100ms",
+        "--description=Take back changes to ssh, accounts and firewall that nobody confirmed",
+        "--property=Type=oneshot", "--property=Restart=on-failure", "--property=RestartSec=3",
+        "--property=StartLimitIntervalSec=0", PROGRAM, "due",
+    ]  # fmt: skip
+
+
 # --- the program ----------------------------------------------------------------------------------
 
 
@@ -294,7 +304,11 @@ class Revert:
             if marker is None:
                 return 0
             marker["reason"] = "the host restarted before the changes were confirmed"
-            return self.go_back(marker, booting=True)
+            code = self.go_back(marker, booting=True)
+        if code:
+            # once more when all runs; from here, who waits for sshd would wait for ever: it starts after this
+            self.run(timer(3))
+        return code
 
     def at_once(self, reason: str) -> dict[str, Any]:
         """Go back now; how it ended."""
@@ -338,8 +352,11 @@ class Revert:
         return 0
 
     def restore(self, area: dict[str, Any]) -> list[str]:
-        """Put the files of an area back, directories before what is in them; those that differed."""
-        return [path for path in sorted(area["paths"]) if put(self.at(path), area["paths"][path])]
+        """Put the files of an area back, directories before what is in them, and away what is new in the other order; what differed."""
+        former: dict[str, dict[str, Any]] = area["paths"]
+        new = [path for path in former if former[path]["kind"] == "absent"]
+        order = sorted(former.keys() - new) + sorted(new, reverse=True)
+        return [path for path in order if put(self.at(path), former[path])]
 
     def command(self, *words: str, tries: int = 1) -> None:
         """Run it, again if need be; raises RevertError."""
@@ -401,14 +418,14 @@ class Revert:
     def ssh(self, area: dict[str, Any], booting: bool) -> list[str]:
         """Its files; then sshd reads them, if it likes them."""
         done = self.set_aside(area) + self.restore(area)
-        self.command("systemctl", "daemon-reload")
+        if not booting or any(path.startswith("/etc/systemd/") for path in done):
+            self.command("systemctl", "daemon-reload")
+        if booting:
+            # sshd starts with it in a moment; it cannot be asked yet, without its directory in /run
+            return done
         code, output = self.run(["sshd", "-t"])
-        if code and booting:
-            raise RevertError(f"sshd does not like its former configuration: {output}")
         if code:
             raise RevertError(f"sshd does not like its former configuration and was left alone: {output}")
-        if booting:
-            return done
         socket, service = (area["units"].get(f"ssh.{kind}", {}) for kind in ("socket", "service"))
         if socket.get("active"):
             # systemd does not bind a socket anew while its service runs; sessions survive

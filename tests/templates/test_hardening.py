@@ -293,6 +293,28 @@ def test_ssh_is_slowed_down_for_all_but_the_admins() -> None:
     assert (other["from"], other["action"]) == (["any"], "limit")
 
 
+def test_the_database_is_open_for_web_hosts_alone() -> None:
+    tasks = load(ROLES.parent / "playbooks/base.yml")[0]["tasks"]
+    block = next(task["block"] for task in tasks if "block" in task)
+    wiring = next(task["vars"] for task in block if task["name"].startswith("Close all ports"))
+
+    def rules(**variables: Any) -> Any:
+        everything = (
+            trusted(wiring)
+            | {"group_names": ["db"], "ansible_host": "192.0.2.1", "flaskhost_firewall_rules": []}
+            | variables
+        )
+        return Templar(loader=DataLoader(), variables=everything).template(trust_as_template("{{ firewall_rules }}"))
+
+    # this host itself, a web host, a name that ufw could not take, and IPv6
+    hosts = ["127.0.0.1", "localhost", "192.0.2.1", "192.0.2.7", "web.example.com", "2001:db8::7"]
+    assert rules(flaskhost_databases=[{"hosts": hosts}, {"hosts": ["192.0.2.7"]}], mysql_settings={"port": 3307}) == [
+        {"port": 3307, "from": ["192.0.2.7", "2001:db8::7"], "comment": "database"}
+    ]
+    assert rules(flaskhost_databases=[{"hosts": hosts[:3]}]) == []
+    assert rules() == []
+
+
 def test_updates() -> None:
     lines = Role("updates", updates_reboot=True, updates_blacklist=["^linux-"]).file(
         "etc/apt/apt.conf.d/60flaskhost-updates"

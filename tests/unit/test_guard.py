@@ -201,10 +201,30 @@ def test_a_reboot_in_the_middle_goes_back_before_anything_starts(machine: Machin
     assert not [
         command for command in machine.told if command.startswith(("ufw", "systemctl reload", "systemctl restart"))
     ]
+    # it would fail: its directory in /run is not there yet
+    assert "sshd -t" not in machine.told
+    assert not machine.there(MARKER)
     unit = machine.read(BOOT_UNIT)
     assert f"ConditionPathExists={MARKER}" in unit
     assert "ufw.service ssh.service ssh.socket" in unit
     assert os.readlink(machine.root / BOOT_LINK.lstrip("/")) == BOOT_UNIT
+
+
+def test_what_fails_at_boot_is_tried_again_when_all_runs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(machine)
+    machine.write("/proc/sys/kernel/random/boot_id", "second")
+    machine.told.clear()
+    monkeypatch.setattr(Revert, "set_aside", fail)
+    assert machine.revert().at_boot() == 1
+    assert machine.there(MARKER)
+    assert [command.split()[2] for command in machine.told if command.startswith("systemd-run")] == ["--on-active=3s"]
+    monkeypatch.undo()
+    assert machine.revert().due() == 0
+    assert not machine.there(DROP_IN)
+
+
+def fail(*_words: Any) -> None:
+    raise OSError("the disk is not there yet")
 
 
 def test_what_fails_is_tried_again_and_the_rest_is_done(machine: Machine) -> None:
