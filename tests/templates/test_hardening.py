@@ -133,6 +133,8 @@ def test_sshd_proof(lines: dict[str, str], missing: list[str] | None) -> None:
         ("denyusers admin", False),
         ("denyusers a*", False),
         ("denygroups sudo", False),
+        ("authorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2", True),
+        ("authorizedkeysfile /etc/ssh/keys/%u", False),
     ],
 )
 def test_sshd_admission(lines: str, let_in: bool) -> None:
