@@ -18,18 +18,26 @@ except ImportError:  # before ansible-core 2.19 undefined values arrive anyway
         return plugin
 
 
+from ansible_collections.flaskhost.stack.plugins.module_utils._acme_check import acme_mistakes
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_check import mistakes
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import plain
 
 
 @accept_lazy_markers
 def app_mistakes(
-    flask_apps_by_host: Any, vault_by_host: Any = None, base: Any = "", database_hosts: Any = None
+    flask_apps_by_host: Any,
+    vault_by_host: Any = None,
+    base: Any = "",
+    database_hosts: Any = None,
+    acme_directories: Any = None,
+    acme_authorities: Any = None,
 ) -> list[str]:
     """Documented in app_mistakes.yml."""
     if not isinstance(flask_apps_by_host, Mapping):
         raise AnsibleFilterError("app_mistakes needs a mapping of host names to what each host has in flask_apps.")
-    return mistakes(plain(flask_apps_by_host), plain(vault_by_host or {}), plain(base) or "", plain(database_hosts))
+    folder = plain(base) or ""
+    found = mistakes(plain(flask_apps_by_host), plain(vault_by_host or {}), folder, plain(database_hosts))
+    return found + acme_mistakes(plain(acme_directories or {}), plain(acme_authorities or {}), folder)
 
 
 class FilterModule:

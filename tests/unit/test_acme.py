@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskhost.stack.plugins.module_utils import _acme, _certificates
+from ansible_collections.flaskhost.stack.plugins.module_utils._acme_check import acme_mistakes
 from ansible_collections.flaskhost.stack.plugins.module_utils._certificates import Certificate, ends_in_words
 from ansible_collections.flaskhost.stack.plugins.modules.certificate_status import reason
 from ansible_collections.flaskhost.stack.plugins.plugin_utils import _self_signed
@@ -224,3 +225,27 @@ def test_ends_in_words(found: Certificate | None, mode: str, words: str, problem
     assert told == words
     assert problem in wrong
     assert bool(wrong) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://acme-v02.api.letsencrypt.org/directory", "https://10.0.0.1:14000/dir", "https://[::1]:1/"]
+)
+def test_good_directories(url: str) -> None:
+    assert acme_mistakes({"web1": url}, {}) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["letsencrypt", "http://ca.test/dir", "https://ca.test", "https://ca.test/a b", 7, ["https://ca.test/dir"]]
+)
+def test_bad_directories(url: Any) -> None:
+    (line,) = acme_mistakes({"web1": url, "web2": url}, {})
+    assert line.startswith("web1, web2: certificates_acme_directory: ")
+    assert "https://ca.example.com/acme/directory" in line
+
+
+def test_authorities() -> None:
+    assert acme_mistakes({}, {"web1": "", "web2": "/there"}, exists=lambda path: path == "/there") == []
+    (line,) = acme_mistakes({}, {"web1": "ca.pem"}, "/inventory", exists=lambda path: False)
+    assert "'ca.pem' does not exist" in line
+    assert "/inventory/ca.pem" in line
+    assert len(acme_mistakes({}, {"web1": ["x"]})) == 1
