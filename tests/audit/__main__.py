@@ -41,10 +41,12 @@ def prepare(fresh: bool) -> str:
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "examples" / "guestbook", source)
     shipped = yaml.safe_load((ROOT / "inventory/group_vars/all/flask_apps.yml").read_text())["flask_apps"][0]
+    app = {**shipped, "source": {"path": str(source)}, "domains": [NAME]}
+    (inventory / "group_vars").mkdir(exist_ok=True)
+    (inventory / "group_vars" / "all.yml").write_text(yaml.safe_dump({"flask_apps": [app]}))
     box("up", BOX, *(["--fresh"] if fresh else []))
     print("site.yml ...", flush=True)
-    app = {**shipped, "source": {"path": str(source)}, "domains": [NAME]}
-    Stack(inventory).playbook("site", flask_apps=[app]).check()
+    Stack(inventory).playbook("site").check()
     return box("address", BOX)
 
 

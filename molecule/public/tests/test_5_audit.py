@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+import testinfra.host
 
 from tests.audit.__main__ import LEAST, PORTS, inside
 from tests.audit.checks import lynis, ports, ssh, tls, tools
@@ -33,3 +34,14 @@ def test_lynis_is_content_and_each_finding_has_a_reason(name: str) -> None:
     found = lynis(inside(name))
     assert found.index >= LEAST, found.findings
     assert found.unreasoned == []
+
+
+def test_what_changed_below_etc_is_told_once(host: testinfra.host.Host) -> None:
+    look = "/etc/cron.weekly/flaskhost-integrity && journalctl -t flaskhost-integrity -o cat --no-pager"
+    host.check_output(look)
+    host.check_output("echo x > /etc/new-by-hand")
+    try:
+        assert host.check_output(look).count("/etc/new-by-hand") == 1
+        assert host.check_output(look).count("/etc/new-by-hand") == 1
+    finally:
+        host.check_output("rm /etc/new-by-hand; /etc/cron.weekly/flaskhost-integrity")
