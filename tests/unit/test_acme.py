@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -14,6 +15,8 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._acme_check import
 from ansible_collections.flaskhost.stack.plugins.module_utils._certificates import Certificate, ends_in_words
 from ansible_collections.flaskhost.stack.plugins.modules.certificate_status import reason
 from ansible_collections.flaskhost.stack.plugins.plugin_utils import _self_signed
+
+from tests.support.render import evaluate
 
 DIRECTORY = "https://acme.test/dir"
 ONE: dict[str, Any] = {"name": "blog", "names": ["b.test", "a.test"], "mode": "acme"}
@@ -249,3 +252,24 @@ def test_authorities() -> None:
     assert "'ca.pem' does not exist" in line
     assert "/inventory/ca.pem" in line
     assert len(acme_mistakes({}, {"web1": ["x"]})) == 1
+
+
+def test_the_authority_arrives_as_it_is(tmp_path: Path) -> None:
+    """A byte more or less, and certbot's library refuses the whole file."""
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n")
+    site = {"tls": {"mode": "acme"}}
+    known: dict[str, Any] = {
+        "inventory_dir": str(tmp_path),
+        "certificates_acme_ca": "ca.pem",
+        "certificates_sites": [site],
+    }
+    assert evaluate("certificates", "__certificates_acme_ca_text", **known) == (tmp_path / "ca.pem").read_text()
+    unit = evaluate("certificates", "__certificates_acme_unit_text", **known)
+    assert unit == "[Service]\nEnvironment=REQUESTS_CA_BUNDLE=/etc/letsencrypt/flaskhost-directory-ca.pem\n"
+    digests = evaluate("certificates", "__certificates_acme_digests", **known)
+    assert (
+        digests["/etc/letsencrypt/flaskhost-directory-ca.pem"]
+        == hashlib.sha256((tmp_path / "ca.pem").read_bytes()).hexdigest()
+    )
+    for none in ({"certificates_acme_ca": ""}, {"certificates_sites": []}):
+        assert set(evaluate("certificates", "__certificates_acme_digests", **{**known, **none}).values()) == {""}
