@@ -271,5 +271,6 @@ def test_the_authority_arrives_as_it_is(tmp_path: Path) -> None:
         digests["/etc/letsencrypt/flaskhost-directory-ca.pem"]
         == hashlib.sha256((tmp_path / "ca.pem").read_bytes()).hexdigest()
     )
-    for none in ({"certificates_acme_ca": ""}, {"certificates_sites": []}):
+    without: list[dict[str, Any]] = [{"certificates_acme_ca": ""}, {"certificates_sites": []}]
+    for none in without:
         assert set(evaluate("certificates", "__certificates_acme_digests", **{**known, **none}).values()) == {""}
