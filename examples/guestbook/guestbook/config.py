@@ -38,6 +38,10 @@ def load(app: Flask, overrides: Mapping[str, Any]) -> dict[str, Any]:
         "SECRET_KEY": os.environ.get("SECRET_KEY", ""),
         "SQLALCHEMY_DATABASE_URI": database_url(os.environ.get("DATABASE_URL", "")),
         "RELEASE_ID": os.environ.get("RELEASE_ID") or "dev",
+        "MAIL_SERVER": os.environ.get("MAIL_SERVER") or "localhost",
+        "MAIL_PORT": int(os.environ.get("MAIL_PORT") or 25),
+        "MAIL_DEFAULT_SENDER": os.environ.get("MAIL_DEFAULT_SENDER", ""),
+        "GUESTBOOK_NOTIFY": os.environ.get("GUESTBOOK_NOTIFY", ""),
         "ENTRIES_PER_PAGE": 10,
         "BABEL_TRANSLATION_DIRECTORIES": "translations",  # in the package
         "SESSION_COOKIE_SAMESITE": "Lax",

@@ -9,6 +9,7 @@ from flask_babel import gettext as _
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from . import notice
 from .extensions import db
 from .forms import EntryForm
 from .models import Entry
@@ -29,6 +30,7 @@ def sign() -> ResponseReturnValue:
     db.session.add(Entry(name=form.name.data, place=form.place.data or None, message=form.message.data))
     db.session.commit()
     current_app.logger.info("new entry from %s", request.remote_addr)
+    notice.send(current_app.config, current_app.logger, form.name.data, form.message.data)
     flash(_("Thank you! Your entry is in the book."))
     return redirect(url_for("pages.index"), code=303)  # so that a reload does not send it twice
 

@@ -23,7 +23,7 @@ MakeApp = Callable[..., Flask]
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the developer's shell or .env reaches a test; what a test loads is undone."""
-    for name in ("SECRET_KEY", "DATABASE_URL", "RELEASE_ID", "FLASK_DEBUG"):
+    for name in ("SECRET_KEY", "DATABASE_URL", "RELEASE_ID", "FLASK_DEBUG", "GUESTBOOK_NOTIFY", "MAIL_SERVER", "MAIL_PORT"):
         monkeypatch.setenv(name, "")  # registers the variable, so that the original comes back
         monkeypatch.delenv(name)
     monkeypatch.setattr(config, "ROOT", tmp_path)

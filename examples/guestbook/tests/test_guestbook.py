@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import socketserver
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import inspect
 from werkzeug.test import TestResponse
 
-from guestbook import create_app
+from guestbook import create_app, notice
 from guestbook.config import ConfigurationError, database_url
 from guestbook.extensions import db
 from guestbook.models import Entry
@@ -230,3 +232,61 @@ def test_dotenv_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch
 )
 def test_database_url(given: str, used: str) -> None:
     assert database_url(given) == used
+
+
+# Mail
+
+
+class OneMail(socketserver.StreamRequestHandler):
+    """As much of a mail server as one message needs."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        while (line := self.rfile.readline()) and not line.upper().startswith(b"QUIT"):
+            if line.upper().startswith(b"DATA"):
+                self.wfile.write(b"354 go on\r\n")
+                lines = iter(self.rfile.readline, b".\r\n")
+                self.server.mails.append(b"".join(lines).decode())  # type: ignore[attr-defined]
+            self.wfile.write(b"250 fine\r\n")
+        self.wfile.write(b"221 bye\r\n")
+
+
+def wait_for_notices() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "notice":
+            thread.join(10)
+
+
+def test_an_entry_is_told_by_mail(make_app: MakeApp, app: Flask) -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), OneMail) as server:
+        server.mails = mails = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        told = make_app(
+            GUESTBOOK_NOTIFY="admin@example.com",
+            MAIL_DEFAULT_SENDER="guestbook@example.com",
+            MAIL_SERVER="127.0.0.1",
+            MAIL_PORT=server.server_address[1],
+        )
+        assert sign(told.test_client(), name="Ada\nBcc: all@example.com", message="Hello!").status_code == 303
+        wait_for_notices()
+        server.shutdown()
+    assert len(mails) == 1
+    assert "Subject: Guestbook: Ada Bcc: all@example.com\r\n" in mails[0]
+    assert "From: guestbook@example.com\r\nTo: admin@example.com\r\n" in mails[0]
+    assert mails[0].endswith("\r\n\r\nHello!\r\n")
+
+
+def test_no_mail_unless_somebody_wants_it(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notice, "deliver", lambda *_: pytest.fail("a mail"))
+    assert sign(client).status_code == 303
+    wait_for_notices()
+
+
+def test_an_entry_does_not_need_the_mail_server(
+    make_app: MakeApp, app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = make_app(GUESTBOOK_NOTIFY="admin@example.com", MAIL_SERVER="127.0.0.1", MAIL_PORT=9)
+    assert sign(told.test_client(), name="Ada").status_code == 303
+    wait_for_notices()
+    assert "no mail about the entry of Ada" in caplog.text
+    assert count(app) == 1
