@@ -15,7 +15,7 @@ _MEASURE_KEYS = frozenset(["name", "enabled", "sysctl", "files", "lines", "modes
 class ActionModule(RenderingAction):
     """Action part of ``flaskhost.stack.measures``: templates become contents."""
 
-    _VALID_ARGS = frozenset(["measures", "validate", "units"])
+    _VALID_ARGS = frozenset(["measures", "validate", "units", "guard"])
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""
@@ -29,6 +29,7 @@ class ActionModule(RenderingAction):
                 "payload": json.dumps(measures),
                 "validate": arguments.get("validate"),
                 "units": arguments.get("units") or [],
+                **({"guard": arguments["guard"]} if arguments.get("guard") else {}),
             },
             variables,
         )

@@ -60,6 +60,12 @@ options:
     type: list
     elements: dict
     default: []
+  guard:
+    description:
+      - Goes back to the former files (those of sudo and PAM are among them) unless somebody confirms the new ones in time; armed before the
+        first is changed, and only if one is.
+      - Takes the options of M(flaskhost.stack.guard).
+    type: dict
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: full, description: Says what would change.}
@@ -75,6 +81,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 paths: {description: The files that were changed, returned: always, type: list, elements: str}
+ansible_facts: {description: "C(flaskhost_guard), if O(guard) armed something", returned: when something was armed, type: dict}
 settings: {description: "Kernel settings, modes and mount options that were changed, each with its former value", returned: always, type: list, elements: str}
 refused: {description: What the kernel refuses, returned: always, type: list, elements: str}
 units: {description: "What was done with units, such as C(restart systemd-journald)", returned: always, type: list, elements: str}
@@ -83,8 +90,10 @@ units: {description: "What was done with units, such as C(restart systemd-journa
 import json
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import FilesetError, apply_fileset
+from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import Change, FilesetError, apply_fileset
+from ansible_collections.flaskhost.stack.plugins.module_utils._guard import OPTIONS, Guard, GuardError
 from ansible_collections.flaskhost.stack.plugins.module_utils._measures import Memory, Settings, file_entries
+from ansible_collections.flaskhost.stack.plugins.module_utils._revert import call
 from ansible_collections.flaskhost.stack.plugins.module_utils._unit import Unit, UnitError
 
 
@@ -95,12 +104,18 @@ def main() -> None:
             "payload": {"type": "str", "required": True, "no_log": True},
             "validate": {"type": "str"},
             "units": {"type": "list", "elements": "dict", "default": []},
+            "guard": {"type": "dict", "options": OPTIONS},
         },
         supports_check_mode=True,
     )
     measures = json.loads(module.params["payload"])
     memory = Memory()
     settings = Settings(memory, module.check_mode)
+
+    facts = {}
+
+    def arm(changes: list[Change]) -> None:
+        facts.update(Guard(module.params["guard"], call).arm([change.path for change in changes]))
 
     def run(command: str) -> tuple[int, str]:
         code, out, err = module.run_command(command, handle_exceptions=False)
@@ -111,7 +126,7 @@ def main() -> None:
         if not module.check_mode:
             memory.write()
         commands = [module.params["validate"]] if module.params["validate"] else []
-        changes = apply_fileset(entries, [], commands=commands, run=run, check=module.check_mode)
+        changes = apply_fileset(entries, [], commands=commands, run=run, check=module.check_mode, before=arm)
         settings.apply(measures)
         if not module.check_mode:
             memory.close()
@@ -120,7 +135,7 @@ def main() -> None:
             for one in module.params["units"]
             for verb in Unit({"exclude": [], "validate": None, **one}, module.run_command).converge(module.check_mode)
         ]
-    except (FilesetError, UnitError, OSError, UnicodeDecodeError) as error:
+    except (FilesetError, UnitError, GuardError, OSError, UnicodeDecodeError) as error:
         module.fail_json(msg=str(error))
     shown = [change.diff() for change in changes]
     if settings.changed:
@@ -132,6 +147,7 @@ def main() -> None:
         refused=settings.refused,
         units=done,
         diff=shown,
+        **({"ansible_facts": facts} if facts else {}),
     )
 
 
