@@ -235,18 +235,20 @@ class Settings:
     ) -> None:
         """Take back what is no longer wanted, then set what is."""
         kept = self.memory.of(kind)
-        for target in [target for target in kept if target not in wanted]:
+        # who forwards comes first in both: the kernel changes other settings along with it
+        for target in sorted((one for one in kept if one not in wanted), key=lambda one: "forward" not in one):
             noted = kept[target]
             # what somebody else set meanwhile is theirs
             if noted["was"] is not None and read(target) == noted["set"] != noted["was"]:
                 self._set(kind, target, noted["set"], noted["was"], write, "off")
             self.memory.forget(kind, target)
+        for target, (_name, value) in wanted.items():
+            present = read(target)
+            if present is not None:
+                kept.setdefault(target, {"was": present, "set": value})["set"] = value
         for target, (name, value) in wanted.items():
             present = read(target)
-            if present is None:
-                continue
-            kept.setdefault(target, {"was": present, "set": value})["set"] = value
-            if present != value:
+            if present is not None and present != value:
                 if not self.check:
                     self.memory.write()
                 self._set(kind, target, present, value, write, name)

@@ -146,6 +146,29 @@ def test_what_the_kernel_refuses_is_told(host: Host, monkeypatch: pytest.MonkeyP
     assert (settings.changed, settings.refused) == ([], ["one: kernel.x stays 7 (Read-only file system)"])
 
 
+def test_what_the_kernel_changes_along_with_another_setting_comes_back_too(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As accept_redirects does, which the kernel sets to the contrary of ip_forward."""
+    host.file("proc/net/ip_forward", "1\n")
+    host.file("proc/net/accept", "0\n")
+    real = _measures._set_sysctl
+
+    def kernel(key: str, value: str) -> None:
+        real(key, value)
+        if key == "net.ip_forward":
+            real("net.accept", str(1 - int(value)))
+
+    monkeypatch.setattr(_measures, "_set_sysctl", kernel)
+    sysctl = {"net.ip_forward": 0, "net.accept": 0}
+    host.run(measure(sysctl=sysctl))
+    assert (host.text("proc/net/ip_forward"), host.text("proc/net/accept")) == ("0\n", "0\n")
+    host.file("proc/net/ip_forward", "0\n")
+    assert host.run(measure(sysctl=sysctl)).changed == []
+    host.run(measure(False, sysctl=sysctl))
+    assert (host.text("proc/net/ip_forward"), host.text("proc/net/accept")) == ("1\n", "0\n")
+
+
 def test_modes_come_back_and_nothing_is_made(host: Host) -> None:
     path = host.file("crontab", "x")
     path.chmod(0o644)

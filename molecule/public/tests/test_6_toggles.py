@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import testinfra.host
 
+from tests.support.internet import Internet
 from tests.support.stack import ROOT, Stack
-from tests.support.web import fetch
 
 Host = testinfra.host.Host
 
@@ -95,11 +95,14 @@ def test_off_again_changes_nothing(stack: Stack, off: dict[str, bool]) -> None:
     assert run.changed == 0, run.output[-4000:]
 
 
-def test_on_brings_it_all_back(stack: Stack, host: Host, address: str, before: Before, off: dict[str, bool]) -> None:
+def test_on_brings_it_all_back(
+    stack: Stack, host: Host, internet: Internet, before: Before, off: dict[str, bool]
+) -> None:
     stack.playbook("site").check()
     assert state(host) == before[0]
     assert processes(host) == before[1]
-    assert fetch(f"https://{address}/healthz", {"Host": "www.example.test"}).status == 200
+    asked = internet.shell.check_output("curl -skS -o /dev/null -w '%{http_code}' https://www.example.test/healthz")
+    assert asked == "200"
     again = stack.playbook("site", "--check", "--diff").check()
     assert again.changed == 0, again.output[-4000:]
 
