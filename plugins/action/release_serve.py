@@ -24,6 +24,7 @@ class ActionModule(RenderingAction):
             "preview",
             "steady",
             "watch",
+            "phase",
             "program",
             "workers",
             "upstream",

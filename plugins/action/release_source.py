@@ -20,7 +20,10 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = True
     _VALID_ARGS = frozenset(
-        ["app", "version", "stamp", "token", "config", "who", "canary", "reuse_commit", "deploy_key"]
+        [
+            *["app", "version", "stamp", "token", "config", "who", "canary", "reuse_commit", "deploy_key"],
+            *["commit", "release", "decide", "ids"],
+        ]
     )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -30,12 +33,19 @@ class ActionModule(ActionBase):
         source = arguments["app"]["source"]
         if source["kind"] == "path" and not arguments.get("reuse_commit"):
             path = os.path.join(source["path"], source.get("subdir") or "")
+            version, decided = arguments.get("version") or source.get("version") or "", arguments.get("commit") or ""
             try:
-                packed = pack(path, arguments.get("version") or source.get("version") or "")
+                packed = pack(path, decided if version and decided else version)
             except TreeError as error:
                 raise AnsibleActionFail(f"fetch: {error}") from error
+            if packed.commit != (decided or packed.commit):
+                raise AnsibleActionFail(
+                    f"fetch: {path} has changed since this deploy began, and all hosts get the same. Run it again."
+                )
             arguments["commit"] = packed.commit
-            if len(packed.archive) <= _INLINE_BYTES:
+            if arguments.get("decide"):
+                pass
+            elif len(packed.archive) <= _INLINE_BYTES:
                 arguments["archive"] = base64.b64encode(packed.archive).decode()
             elif not self._task.check_mode:
                 arguments["archive_file"] = self._send(packed.archive)

@@ -5,18 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
 
-
-def choose_apps(apps: Any, name: Any, host: Any = "this host") -> list[Any]:
+def choose_apps(apps: Any, name: Any) -> list[Any]:
     """All apps, or the one of that name."""
-    if not name:
-        return list(apps)
-    chosen = [app for app in apps if app["name"] == name]
-    if not chosen:
-        names = ", ".join(app["name"] for app in apps) or "none"
-        raise AnsibleFilterError(f"flask_app={name}: {host} has no such app; it has {names}.")
-    return chosen
+    return [app for app in apps if not name or app["name"] == name]
 
 
 class FilterModule:

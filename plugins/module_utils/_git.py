@@ -88,6 +88,22 @@ def resolve(app: App, version: str, deploy_key: str, *, fetch: bool = True) -> s
     )
 
 
+def bring(app: App, commit: str, deploy_key: str, *, fetch: bool = True) -> str:
+    """Have a commit in the mirror that was resolved on another host, or by another fetch.
+
+    :raises ReleaseError: the remote has it no more.
+    """
+    look = ["cat-file", "-e", f"{commit}^{{commit}}"]
+    if _run(app, look)[0] and fetch:
+        resolve(app, "", deploy_key)
+    if _run(app, look)[0]:
+        raise ReleaseError(
+            f"fetch: {app.app['source']['git']} has no commit {commit[:12]}, which all hosts were to get. Was the branch rewritten "
+            "just now? Run the same again."
+        )
+    return commit
+
+
 def export(app: App, commit: str, subdir: str, target: str) -> None:
     """Write the tree of a commit, or of a folder in it, into ``target``."""
     tree = f"{commit}:{subdir.strip('/')}" if subdir.strip("/") else commit

@@ -90,6 +90,10 @@ target:
   description: Id of the release that a rollback goes to; empty when it is none.
   returned: success
   type: str
+commit:
+  description: Commit of the release that a rollback goes to, else of the canary; empty when there is neither.
+  returned: success
+  type: str
 snapshot:
   description: Name of the snapshot to put back; empty when it is none.
   returned: success
@@ -219,6 +223,7 @@ def main() -> None:
                 "live": "",
                 "previous": "",
                 "target": "",
+                "commit": "",
                 "snapshot": "",
                 "snapshots": [],
                 "canary": {},
@@ -256,7 +261,7 @@ def main() -> None:
             removed = tidy(app, module.check_mode)
             require_space(app, module.params["min_free_mb"])
             live = app.live()
-            told = {
+            told: dict[str, Any] = {
                 "live": live,
                 "previous": app.previous(live) if live else "",
                 "canary": canary_of(app, module.params["canary"], module.params["purpose"]),
@@ -275,6 +280,7 @@ def main() -> None:
             note_failure(app, {"who": who, "purpose": module.params["purpose"], "seconds": steps.seconds}, message)
         give_back(app, holder["token"])
         module.fail_json(msg=message, live=app.live(), seconds=steps.seconds)
+    aim = target or str(told["canary"].get("release", ""))
     module.exit_json(
         changed=bool(removed or broken),
         token=holder["token"],
@@ -282,6 +288,7 @@ def main() -> None:
         removed=removed,
         broken=broken,
         target=target,
+        commit=str(app.record(aim).get("commit", "")) if aim else "",
         snapshot=snapshot,
         snapshots=[str(record["name"]) for record in records(app)],
         seconds=steps.seconds,

@@ -11,7 +11,9 @@ version_added: "0.1.0"
 description:
   - C(finished) and C(rolled_back) end the former release gracefully and write the record;
     a release that was rolled back from is marked, and old ones are pruned.
-  - C(failed) stops what the candidate runs and deletes it; the live release is never touched, nor is a canary.
+  - C(failed) stops what the candidate runs and deletes it, once its visitors have their answers if it had any; the live release
+    is never touched, nor is a canary. Of that, only other processes than the web server end, which have no work beside those
+    of the live release.
   - C(candidate) leaves the release as a canary. C(aborted) ends one that was, gracefully, and deletes it.
   - C(restored) deletes snapshots beyond C(keep_releases) of the app; no release has changed.
   - Always writes one line to C(history.jsonl) of the app, of which the newest 1000 are kept, and gives the lock back, last of all.
@@ -31,7 +33,7 @@ options:
     default: ""
   former_workers:
     description:
-      - Process ids of nginx's workers from before the switch, as M(flaskhost.stack.release_serve) returned them.
+      - Process ids of nginx's workers from before the last switch, as M(flaskhost.stack.release_serve) returned them.
       - The former release ends when they are gone, or after the C(drain) of the app. Then what is still connected is cut off.
     type: list
     elements: int
@@ -126,7 +128,11 @@ def discard(app: App, release: str, keep_directory: bool, grace: float = LAST_WO
     :param grace: seconds after which its web processes are killed.
     """
     if not release or release in in_service(app):
-        return []
+        workers = f"{app.name}@{release}+workers"
+        idle = [workers] if release not in ("", app.live()) and workers in app_groups(app.name) else []
+        if idle:
+            stop_groups(idle)
+        return idle
     groups = [group for group in app_groups(app.name) if release_of(group) == release]
     if groups:
         # it has no visitors, or those had their time
@@ -187,7 +193,9 @@ def main() -> None:
             with steps.step("prune"):
                 pruned += prune(app, app.live(), params["app"]["keep_releases"])
         elif result == "failed":
-            pruned = discard(app, release, params["keep_candidate"])
+            workers = params["former_workers"]
+            grace = let_finish(app, release, workers) if workers else LAST_WORDS
+            pruned = discard(app, release, params["keep_candidate"], grace)
             pruned += prune(app, app.live(), params["app"]["keep_releases"])
     except (FilesetError, ReleaseError, SupervisordError, OSError) as error:
         # the lock stays: the next run on this control node finds it, and tidies up first

@@ -69,6 +69,14 @@ options:
         description: Requests that the release must have had before anything is said of it.
         type: int
         required: true
+  phase:
+    description:
+      - C(prepare) ends once the release and its other processes have been started and probed; nobody gets it yet.
+      - C(switch) goes on from there. The former release is not told to end, so that it can have its visitors back at once.
+      - C(all) is both. Several hosts are prepared together, and switched only if all of them could be.
+    type: str
+    choices: [all, prepare, switch]
+    default: all
   program:
     description:
       - Template of the group's file below the role's templates.
@@ -104,6 +112,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+switched:
+  description: Whether the release has its visitors now; not yet after O(phase=prepare).
+  returned: success
+  type: bool
 canary:
   description: Whether the release is a canary now.
   returned: success
@@ -231,6 +243,7 @@ def main() -> None:
             "share": {"type": "str", "default": ""},
             "preview": {"type": "str", "default": ""},
             "steady": {"type": "float", "default": 0.0},
+            "phase": {"type": "str", "choices": ["all", "prepare", "switch"], "default": "all"},
             "watch": {
                 "type": "dict",
                 "options": {
@@ -247,14 +260,25 @@ def main() -> None:
     params = {**module.params, "payload": json.loads(module.params["payload"])}
     if params["watch"] and not params["watch"]["seconds"]:
         params["watch"] = None
-    steps = Steps(app, params["token"])
+    steps, phase = Steps(app, params["token"]), params["phase"]
+    if phase == "switch":
+        # as it was prepared
+        params["payload"] |= {"files": [], "program": None}
+
+    def before_all() -> None:
+        if phase != "switch":
+            start_workers(app, params["release"], params["payload"]["workers"], steps)
+
     try:
         boot(app, params["release"], params["payload"], params["steady"] if params["former"] else 0.0, steps)
         former_workers = nginx_workers()
         try:
-            told = serve(
-                app, params, steps, lambda: start_workers(app, params["release"], params["payload"]["workers"], steps)
-            )
+            if phase == "prepare":
+                if not params["share"]:
+                    before_all()
+                told = {"canary": False, "seen": ""}
+            else:
+                told = serve(app, params, steps, before_all)
         except ReleaseError:
             # the web process ends with the candidate; that of a canary, which was there before, goes on
             with contextlib.suppress(SupervisordError, OSError):
@@ -262,9 +286,14 @@ def main() -> None:
             raise
     except (ReleaseError, SupervisordError) as error:
         module.fail_json(msg=str(error), seconds=steps.seconds)
-    if not told["canary"] and params["former"] not in ("", params["release"]):
+    if phase == "all" and not told["canary"] and params["former"] not in ("", params["release"]):
         tell_to_end(app, params["former"], former_workers)
-    told |= {"preview": params["preview"], "former_workers": former_workers, "seconds": steps.seconds}
+    told |= {
+        "switched": phase != "prepare",
+        "preview": params["preview"],
+        "former_workers": former_workers,
+        "seconds": steps.seconds,
+    }
     module.exit_json(changed=True, **told)
 
 

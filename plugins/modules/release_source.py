@@ -37,6 +37,24 @@ options:
         beside any other, none is made.
     type: bool
     default: false
+  commit:
+    description:
+      - The commit that was decided on, for all hosts. A mirror that has it asks nobody. Empty means that O(version) decides.
+      - Of a local tree, what is packed has to be this.
+    type: str
+    default: ""
+  release:
+    description: The id for a release of O(commit), where the host has none of that name; else it is made from O(stamp).
+    type: str
+    default: ""
+  decide:
+    description: Only say which commit that is, and which id a release of it gets.
+    type: bool
+    default: false
+  ids:
+    description: Ids of releases that other hosts have, by their commit. With O(decide), the one of the commit is taken.
+    type: dict
+    default: {}
   reuse_commit:
     description: Takes the live release's commit and code again, so that a changed configuration brings no new code.
     type: bool
@@ -74,6 +92,14 @@ new:
   description: Whether a release directory was made.
   returned: success
   type: bool
+due:
+  description: Whether there is anything to serve, a new release or a canary that was there already.
+  returned: success
+  type: bool
+stamp:
+  description: O(stamp), for the other hosts.
+  returned: with O(decide)
+  type: str
 seconds:
   description: How long each step took on the host, by its name.
   returned: always
@@ -179,8 +205,18 @@ def commit_of(app: App, live: str, params: dict[str, Any], check: bool) -> str:
         return str(params["commit"])
     if check and not os.path.isdir(app.paths["repo"]):
         return ""
+    if params["commit"]:
+        return _git.bring(app, params["commit"], params["deploy_key"] or "", fetch=not check)
     version = params["version"] or source.get("version") or ""
     return _git.resolve(app, version, params["deploy_key"] or "", fetch=not check)
+
+
+def name_of(app: App, commit: str, params: dict[str, Any]) -> str:
+    """The id of a new release: the one that the other hosts have of this commit, unless it is taken here."""
+    wanted = str(params["release"]) if commit == params["commit"] else ""
+    if wanted and not os.path.exists(app.release_dir(wanted)):
+        return wanted
+    return f"{params['stamp']}-{commit[:7]}" if commit else ""
 
 
 def is_live(app: App, live: str, commit: str, config: str) -> bool:
@@ -236,8 +272,12 @@ def main() -> None:
             "canary": {"type": "bool", "default": False},
             "reuse_commit": {"type": "bool", "default": False},
             "deploy_key": {"type": "str", "no_log": True},
-            # from the action plugin
+            # of a local tree, the action plugin knows it
             "commit": {"type": "str", "default": ""},
+            "release": {"type": "str", "default": ""},
+            "decide": {"type": "bool", "default": False},
+            "ids": {"type": "dict", "default": {}},
+            # from the action plugin
             "archive": {"type": "str", "no_log": True},
             "archive_file": {"type": "path"},
         },
@@ -251,15 +291,22 @@ def main() -> None:
     try:
         with contextlib.nullcontext() if module.check_mode else steps.step("fetch"):
             commit = commit_of(app, live, params, module.check_mode)
+            if params["decide"]:
+                told = {"commit": commit, "release": str(params["ids"].get(commit, "")), "stamp": params["stamp"]}
+                module.exit_json(changed=False, **told, seconds=steps.seconds)
             canary = app.canary() if params["canary"] else None
             if canary:
                 require_same(app, canary.release, commit, params["config"])
-                module.exit_json(changed=False, new=False, release=canary.release, commit=commit, seconds=steps.seconds)
+                module.exit_json(
+                    changed=False, new=False, due=True, release=canary.release, commit=commit, seconds=steps.seconds
+                )
             if is_live(app, live, commit, params["config"]):
-                module.exit_json(changed=False, new=False, release=live, commit=commit, seconds=steps.seconds)
-            release = f"{params['stamp']}-{commit[:7]}" if commit else ""
+                module.exit_json(
+                    changed=False, new=False, due=False, release=live, commit=commit, seconds=steps.seconds
+                )
+            release = name_of(app, commit, params)
             if module.check_mode:
-                module.exit_json(changed=True, new=True, release=release, commit=commit, seconds={})
+                module.exit_json(changed=True, new=True, due=True, release=release, commit=commit, seconds={})
             os.mkdir(app.release_dir(release), 0o750)
             made = release
             fill(app, live, release, commit, params)
@@ -271,7 +318,7 @@ def main() -> None:
             app.remove(made)
         message = str(error) if isinstance(error, ReleaseError) else f"fetch: {error}"
         module.fail_json(msg=message, seconds=steps.seconds)
-    module.exit_json(changed=True, new=True, release=release, commit=commit, seconds=steps.seconds)
+    module.exit_json(changed=True, new=True, due=True, release=release, commit=commit, seconds=steps.seconds)
 
 
 def _copy(app: App, live: str, target: str) -> None:

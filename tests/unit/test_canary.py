@@ -144,6 +144,15 @@ def test_prune_and_failures_leave_a_canary_alone(host: Host, blog: App) -> None:
     assert host.groups() == [f"blog@{LIVE}", f"blog@{CANDIDATE}"]
 
 
+def test_canary_that_could_not_be_promoted_loses_its_workers(host: Host, blog: App) -> None:
+    """They begin with a promotion; those of the live release do the work again."""
+    host.group(f"blog@{CANDIDATE}+workers")
+    host.group(f"blog@{LIVE}+workers")
+    assert release_end.discard(blog, CANDIDATE, True) == [f"blog@{CANDIDATE}+workers"]
+    assert release_end.discard(blog, LIVE, True) == []
+    assert host.groups() == [f"blog@{LIVE}", f"blog@{LIVE}+workers", f"blog@{CANDIDATE}"]
+
+
 def test_a_canary_is_nothing_to_go_back_to(blog: App) -> None:
     assert blog.previous(LIVE) == OLD
     assert not blog.finished(CANDIDATE)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.flaskhost.stack.plugins.module_utils import _git
-from ansible_collections.flaskhost.stack.plugins.module_utils._git import export, resolve
+from ansible_collections.flaskhost.stack.plugins.module_utils._git import bring, export, resolve
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 
 from tests.support.host import Host
@@ -107,6 +107,23 @@ def test_forced_push(app: App, remote: Remote) -> None:
     third = remote.commit()
     assert resolve(app, "main", "") == third
     assert resolve(app, second, "") == second, "a release made from it can be made again"
+
+
+def test_commit_that_another_host_decided_on(app: App, remote: Remote) -> None:
+    """The branch has moved since."""
+    first, second = remote.git("rev-parse", "HEAD"), remote.commit()
+    third = remote.commit()
+    assert bring(app, second, "") == second
+    assert resolve(app, "main", "") == third
+    # what is in the mirror is asked nobody for
+    remote.path.rename(remote.path.with_name("away"))
+    assert bring(app, first, "") == first
+    remote.path.with_name("away").rename(remote.path)
+    lost = "0" * 40
+    with pytest.raises(ReleaseError, match=f"has no commit {lost[:12]}, which all hosts were to get"):
+        bring(app, lost, "")
+    with pytest.raises(ReleaseError, match="has no commit"):
+        bring(app, lost, "", fetch=False)
 
 
 def test_deleted_branch_is_unknown(app: App, remote: Remote) -> None:

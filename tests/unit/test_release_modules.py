@@ -216,3 +216,16 @@ def test_what_is_live_is_made_anew_unless_all_of_it_is_as_it_should_be(
         assert not release_source.is_live(app, RELEASE, commit, "c")
     (host.upstreams / "blog.conf").unlink()
     assert not release_source.is_live(app, RELEASE, commit, "c"), "nginx does not know it"
+
+
+def test_release_gets_the_id_that_the_other_hosts_have(host: Host) -> None:
+    """A host that was left out comes level; one that has had that release before makes another of the same commit."""
+    app, commit, own = host.app(), "b" * 40, "20260202T000000Z-bbbbbbb"
+    params = {"commit": commit, "release": "20260101T000000Z-bbbbbbb", "stamp": "20260202T000000Z"}
+    assert release_source.name_of(app, commit, params) == params["release"]
+    assert release_source.name_of(app, commit, {**params, "release": ""}) == own
+    # its own commit again, as with another configuration
+    assert release_source.name_of(app, "c" * 40, params) == "20260202T000000Z-ccccccc"
+    assert release_source.name_of(app, "", params) == ""
+    host.release(app, params["release"])
+    assert release_source.name_of(app, commit, params) == own

@@ -30,7 +30,7 @@ class World:
         self.canary, self.nginx_left, self.queued, self.deaf = False, list[int](), 0, False
         self.params: dict[str, Any] = {
             **{"app": app.app, "release": NEW, "token": "t", "former": FORMER, "share": "", "preview": ""},
-            **{"steady": 3.0, "watch": None, "payload": json.dumps({"workers": None})},
+            **{"steady": 3.0, "phase": "all", "watch": None, "payload": json.dumps({"workers": None})},
         }
         monkeypatch.setattr(release_serve, "AnsibleModule", lambda **_spec: self)
         monkeypatch.setattr(release_serve, "Supervisord", lambda: self)
@@ -88,3 +88,44 @@ def test_first_release_is_not_waited_for(world: World) -> None:
     """There is nobody who would lose anything by it."""
     world.params["former"] = ""
     assert world.run() == ["steady 0"]
+
+
+def test_several_hosts_prepare_before_any_switches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The former release is kept up until all of them have switched: it may have to take its visitors back."""
+    started = world.params["payload"] = json.dumps({"files": ["f"], "program": "p", "workers": "w"})
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        release_serve,
+        "boot",
+        lambda _app, _release, payload, _steady, _steps: seen.append((payload["program"], payload["files"])),
+    )
+    monkeypatch.setattr(release_serve, "start_workers", lambda _app, _release, content, _steps: seen.append(content))
+
+    def switch(_app: App, params: dict[str, Any], _steps: Any, before_all: Any) -> dict[str, Any]:
+        before_all()
+        seen.append("switched")
+        return {"canary": False, "seen": ""}
+
+    monkeypatch.setattr(release_serve, "serve", switch)
+    for phase, expected in (
+        ("prepare", [("p", ["f"]), "w"]),
+        ("switch", [(None, []), "switched"]),
+        ("all", [("p", ["f"]), "w", "switched"]),
+    ):
+        seen.clear()
+        world.params |= {"phase": phase, "payload": started}
+        with pytest.raises(Ended) as ended:
+            release_serve.main()
+        assert seen == expected, phase
+        assert ended.value.args[0]["switched"] == (phase != "prepare")
+        assert bool(world.told) == (phase == "all"), "only then the former release is told to end"
+
+
+def test_prepared_canary_starts_no_workers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.params |= {
+        "phase": "prepare",
+        "share": "10",
+        "payload": json.dumps({"files": [], "program": "p", "workers": "w"}),
+    }
+    monkeypatch.setattr(release_serve, "start_workers", lambda *_given: pytest.fail("those of the live release work"))
+    assert world.run() == ["steady 3"]
