@@ -20,9 +20,9 @@ def test_ssh_audit_has_nothing_to_say(address: str) -> None:
     assert (found.fail, found.warn, found.policy) == ([], [], [])
 
 
-@pytest.mark.parametrize("name", ["www.example.test", "shop.example.test"])
-def test_tls_gets_an_a(address: str, name: str) -> None:
-    found = tls(address, name)
+@pytest.mark.parametrize("domain", ["www.example.test", "shop.example.test"])
+def test_tls_gets_an_a(address: str, domain: str) -> None:
+    found = tls(address, domain)
     assert found.good, (found.letter, found.reasons)
 
 
