@@ -55,8 +55,10 @@ def sysctl_text(measures: list[dict[str, Any]]) -> str:
         if measure["enabled"] and measure.get("sysctl"):
             lines.append(f"# {measure['name']}")
             for key, value in measure["sysctl"].items():
-                # the leading dash: a kernel that refuses it (a container's, say) is no failed unit
-                names = [key.replace("*", name) for name in ("all", "default")] if "*" in key else [key]
+                # The leading dash: a kernel that refuses it (a container's, say) is no failed unit. An interface that is there
+                # before this is read, as at each boot, takes nothing from `default`; and files of others that name `all` or
+                # `default` keep those two out of the star.
+                names = [key.replace("*", name) for name in ("all", "default", "*")] if "*" in key else [key]
                 lines += [f"-{name} = {value}" for name in names]
     return "\n".join(lines) + "\n"
 

@@ -102,6 +102,7 @@ def test_the_file_for_the_next_boot_has_what_is_on_and_forgives_what_is_refused(
         "# one",
         "-net.ipv4.conf.all.rp_filter = 2",
         "-net.ipv4.conf.default.rp_filter = 2",
+        "-net.ipv4.conf.*.rp_filter = 2",
         "-a.b = 1",
     ]
 

@@ -202,3 +202,5 @@ def test_everything_is_back_after_a_restart(stack: Stack, address: str) -> None:
         time.sleep(0.5)
     stack.playbook("validate").check()
     assert fetch(f"https://{address}/").status == 200
+    # settings of the kernel, say, which each boot begins anew
+    assert stack.playbook("site").check().changed == 0
