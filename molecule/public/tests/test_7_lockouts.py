@@ -29,7 +29,7 @@ HAND = "/etc/ssh/sshd_config.d/99-hand.conf"
 WAYS_IN = (
     "{ find /etc/ssh /etc/sudoers.d /etc/ufw /etc/default/ufw /home/*/.ssh /etc/systemd/system/ssh.socket.d ! -type d"
     " -printf '%p %u %g %m ' -exec sha256sum {} ';' 2>/dev/null | sort; sha256sum /etc/sudoers /etc/passwd /etc/shadow /etc/group;"
-    " ufw status; systemctl is-active ssh.service ssh.socket ufw.service; sshd -T | sort | sha256sum; }"
+    " ufw status; systemctl is-active ssh.service ssh.socket; sshd -T | sort | sha256sum; }"
 )
 Ways = Callable[[], str]
 Base = Callable[..., Run]
@@ -166,6 +166,8 @@ def test_a_port_that_the_provider_blocks(admin: Admin, base: Base, ways: Ways) -
 
 
 def test_allow_groups_without_the_login(admin: Admin, base: Base, ways: Ways) -> None:
+    # what an attempt before took back may have been more than what is looked at here
+    base().check()
     before = ways()
     # in the inventory: its own group is added
     base(sshd_allow_groups=["adm"]).check()
