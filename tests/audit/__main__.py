@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,35 +15,18 @@ from typing import Any
 import yaml
 
 from tests.audit.checks import BUILD, ROOT, AuditError, lynis, ports, ssh, tls, tools
+from tests.support import guestbook
 from tests.support.stack import Stack, box
 
 BOX, NAME, LEAST = "audit", "www.example.test", 80
 PORTS = [22, 80, 443]
-HOSTS = f"""\
-all:
-  children:
-    web: {{hosts: {{{BOX}: }}}}
-    db: {{hosts: {{{BOX}: }}}}
-  vars:
-    __boxes: "{{{{ inventory_dir }}}}/../../../.ansible/box"
-    ansible_host: "{{{{ lookup('ansible.builtin.file', __boxes ~ '/{BOX}/address') }}}}"
-    ansible_ssh_private_key_file: "{{{{ __boxes }}}}/id_ed25519"
-    ansible_ssh_common_args: "-o 'UserKnownHostsFile=\\"{{{{ __boxes }}}}/known_hosts\\"'"
-"""
 
 
 def prepare(fresh: bool) -> str:
     """The box with the shipped guestbook on it, as site.yml makes it; its address."""
-    inventory, source = BUILD / "inventory", BUILD / "guestbook"
-    inventory.mkdir(parents=True, exist_ok=True)
-    (inventory / "hosts.yml").write_text(HOSTS)
-    shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(ROOT / "examples" / "guestbook", source)
-    shipped = yaml.safe_load((ROOT / "inventory/group_vars/all/flask_apps.yml").read_text())["flask_apps"][0]
-    app = {**shipped, "source": {"path": str(source)}, "domains": [NAME]}
+    inventory, shipped = guestbook.prepare(BUILD, BOX, fresh)
     (inventory / "group_vars").mkdir(exist_ok=True)
-    (inventory / "group_vars" / "all.yml").write_text(yaml.safe_dump({"flask_apps": [app]}))
-    box("up", BOX, *(["--fresh"] if fresh else []))
+    (inventory / "group_vars" / "all.yml").write_text(yaml.safe_dump({"flask_apps": [{**shipped, "domains": [NAME]}]}))
     print("site.yml ...", flush=True)
     Stack(inventory).playbook("site").check()
     return box("address", BOX)

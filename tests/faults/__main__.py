@@ -5,63 +5,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from tests.faults.cells import SMOOTH, Cell, Row, chosen, table
 from tests.faults.matrix import Site, run, run_all
 from tests.faults.smooth import run_smooth
+from tests.support import guestbook
 from tests.support.root import FAILPOINTS, Root
 from tests.support.stack import ROOT, Stack, box
 
 BUILD = ROOT / "build" / "faults"
 BOX = "faults"
-HOSTS = f"""\
-all:
-  children:
-    web: {{hosts: {{{BOX}: }}}}
-    db: {{hosts: {{{BOX}: }}}}
-  vars:
-    __boxes: "{{{{ inventory_dir }}}}/../../../.ansible/box"
-    ansible_host: "{{{{ lookup('ansible.builtin.file', __boxes ~ '/{BOX}/address') }}}}"
-    ansible_ssh_private_key_file: "{{{{ __boxes }}}}/id_ed25519"
-    ansible_ssh_common_args: "-o 'UserKnownHostsFile=\\"{{{{ __boxes }}}}/known_hosts\\"'"
-"""
-
-
-def app(source: Path) -> dict[str, Any]:
-    """The shipped guestbook with everything that a release can have."""
-    shipped = yaml.safe_load((ROOT / "inventory/group_vars/all/flask_apps.yml").read_text())["flask_apps"][0]
-    return {
-        **shipped,
-        "source": {"path": str(source)},
-        "processes": {"worker": "sleep 1000000"},
-        "snapshot": True,
-        "keep_releases": 3,
-    }
 
 
 def prepare(fresh: bool) -> Site:
-    """The box with the guestbook on it."""
-    inventory, source = BUILD / "inventory", BUILD / "guestbook"
-    inventory.mkdir(parents=True, exist_ok=True)
-    (inventory / "hosts.yml").write_text(HOSTS)
-    shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(ROOT / "examples" / "guestbook", source)
-    box("up", BOX, *(["--fresh"] if fresh else []))
-    extra = {"flask_apps": [app(source)]}
+    """The box with the guestbook on it, and with everything that a release can have."""
+    inventory, shipped = guestbook.prepare(BUILD, BOX, fresh)
+    app = {**shipped, "processes": {"worker": "sleep 1000000"}, "snapshot": True, "keep_releases": 3}
+    extra = {"flask_apps": [app]}
     stack = Stack(inventory)
     print("site.yml ...", flush=True)
     stack.playbook("site", **extra).check()
     root = Root(BOX)
     root.must('rm -rf "$1"', FAILPOINTS)
-    return Site(stack, root, "guestbook", source, extra)
+    return Site(stack, root, "guestbook", Path(app["source"]["path"]), extra)
 
 
 def one(site: Site, cell: Cell) -> Row:

@@ -44,10 +44,10 @@ def test_ten_thousand_hostile_requests(internet: Internet, address: str, host: H
     """Whatever one of them sends, all others are served all the same."""
     master = host.check_output("cat /run/nginx.pid")
     lines = int(host.check_output("wc -l < /var/log/nginx/error.log"))
-    internet.put("/root/hostile.py", (SCENARIO / "files/hostile.py").read_text())
+    internet.put("/usr/local/lib/hostile.py", (SCENARIO / "files/hostile.py").read_text())
     visitors = functools.partial(SteadyLoad, address, "/healthz", rate=15, longest=90)
     with visitors(host=WWW) as www, visitors(host=SHOP) as shop:
-        told = json.loads(internet.shell.check_output(f"python3 /root/hostile.py {address} {WWW} 10000 75"))
+        told = json.loads(internet.shell.check_output(f"python3 /usr/local/lib/hostile.py {address} {WWW} 10000 75"))
     print(told)
     assert told["sent"] >= 10000
     assert told["seconds"] < 80

@@ -35,11 +35,13 @@ END
 @pytest.fixture(scope="module", autouse=True)
 def names(host: testinfra.host.Host, internet: Internet) -> Iterator[None]:
     """The host asks the name server of this internet meanwhile."""
-    host.check_output("cp /etc/resolv.conf /root/resolv.conf; echo nameserver %s > /etc/resolv.conf", internet.address)
+    host.check_output(
+        "cp /etc/resolv.conf /etc/resolv.conf.former; echo nameserver %s > /etc/resolv.conf", internet.address
+    )
     host.check_output("systemctl restart postfix")
     internet.shell.check_output("rm -f %s", INBOX)
     yield
-    host.check_output("cat /root/resolv.conf > /etc/resolv.conf; systemctl restart postfix")
+    host.check_output("cat /etc/resolv.conf.former > /etc/resolv.conf; systemctl restart postfix")
 
 
 @pytest.fixture(scope="module")
