@@ -26,7 +26,8 @@ def test_all_templates_and_blocks_are_listed() -> None:
     listed = {(role, path): set(re.findall(r"`(\w+)`", blocks)) for role, path, blocks in ROW.findall(text)}
     there = {}
     for file in (ROOT / "roles").glob("*/templates/**/*"):
-        if file.is_file():
+        # parts are pieces of other templates, which say what of them can be changed
+        if file.is_file() and file.parent.name != "parts":
             role, _, path = file.relative_to(ROOT / "roles").as_posix().split("/", 2)
             there[role, path] = set(re.findall(r"{% block (\w+)", file.read_text(encoding="utf-8")))
     assert listed == there
