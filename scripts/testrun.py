@@ -25,6 +25,7 @@ MINUTES = 45
 # what takes longest begins first, so that nothing long is left alone in the end
 _LONG = ("default", "public", "options")
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 _GUESTBOOK = [
@@ -51,6 +52,7 @@ class Result:
     passed: int
     failed: int
     seconds: float
+    causes: tuple[str, ...] = ()
 
 
 def parts() -> list[Part]:
@@ -74,11 +76,16 @@ def parts() -> list[Part]:
 def counted(log: str) -> tuple[int, int]:
     """Tests passed and failed, summed over pytest's summary lines ("3 failed, 12 passed in 1.2s") of a log."""
     passed = failed = 0
-    for line in re.sub(r"\x1b\[[0-9;]*m", "", log).splitlines():
+    for line in COLOUR.sub("", log).splitlines():
         if re.search(r"\bin \d+\.\d+s\b", line):
             for number, kind in COUNT.findall(line):
                 passed, failed = (passed + int(number), failed) if kind == "passed" else (passed, failed + int(number))
     return passed, failed
+
+
+def causes(log: str) -> list[str]:
+    """What pytest's short summaries of a log say failed: `FAILED FILE::TEST - reason`, or `ERROR ...`."""
+    return re.findall(r"^(?:FAILED|ERROR) .*::.*$", COLOUR.sub("", log), re.MULTILINE)
 
 
 class Suite:
@@ -118,7 +125,7 @@ class Suite:
         say(f"{part.name}: {'ok' if not failed else f'FAILED (exit code {code})'}, {seconds:.0f} s")
         if failed:
             say("\n".join(f"    {line}" for line in text.splitlines()[-60:]))
-        return Result(part, passed, failed, seconds)
+        return Result(part, passed, failed, seconds, tuple(causes(text)) if failed else ())
 
     def stop(self) -> None:
         """End what runs, start nothing more."""
@@ -198,6 +205,9 @@ def main(names: list[str]) -> int:
         print(
             f"{result.part.name:14} {verdict:8}{result.passed:5} passed {result.failed:4} failed {result.seconds:6.0f} s"
         )
+        # beside the numbers, for whoever gets to see only the end of this
+        for cause in result.causes:
+            print(f"    {cause[:300]}")
     failed = sum(result.failed for result in results)
     print(f"{sum(result.passed for result in results)} passed, {failed} failed", flush=True)
     return int(failed > 0)

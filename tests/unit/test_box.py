@@ -149,6 +149,19 @@ def test_tests_are_counted_by_pytests_summaries(log: str, numbers: tuple[int, in
     assert testrun.counted(log) == numbers
 
 
+def test_causes_are_what_pytests_short_summaries_name() -> None:
+    log = (
+        "ERROR    in a log line\n"
+        "\x1b[31mFAILED\x1b[0m test_edge.py::test_a[ansible://a] - assert 1 == 2\n"
+        "ERROR test_b.py::test_b - OSError: no\n"
+        "1 failed, 1 error in 2.00s\n"
+    )
+    assert testrun.causes(log) == [
+        "FAILED test_edge.py::test_a[ansible://a] - assert 1 == 2",
+        "ERROR test_b.py::test_b - OSError: no",
+    ]
+
+
 def test_the_suite_has_a_part_per_scenario_and_the_quick_ones_last() -> None:
     names = [part.name for part in testrun.parts()]
     assert names[-3:] == ["unit", "guestbook", "lint"]
