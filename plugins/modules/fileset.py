@@ -41,7 +41,7 @@ options:
         description: Extra variables of this template.
         type: dict
       each:
-        description: Makes one entry per element; C({key}) in path, target, owner, group and apart is filled in, C(item) is a template variable.
+        description: Makes one entry per element; C({key}) in path, template, target, owner, group and apart is filled in, C(item) is a template variable.
         type: list
         elements: dict
       target:

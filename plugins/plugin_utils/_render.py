@@ -29,7 +29,7 @@ _ENTRY_KEYS = frozenset(
 )
 _MANAGED = "Written by Ansible (collection flaskhost.stack): what is changed here by hand will be lost."
 _PURGE_KEYS = frozenset(["path", "pattern"])
-_FILLED_KEYS = ("path", "target", "owner", "group", "apart")
+_FILLED_KEYS = ("path", "template", "target", "owner", "group", "apart")
 
 
 class RenderingAction(ActionBase):

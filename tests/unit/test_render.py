@@ -123,6 +123,7 @@ def test_each_makes_one_of_every_element(role: Path) -> None:
     ]
     assert [one["content"] for one in made] == ["a x!\n", "b x!\n"]
     assert [one["path"] for one in entries(role, {"path": "/{item}", "each": ["a", 2]})] == ["/a", "/2"]
+    assert [one["content"] for one in entries(role, {"path": "/{item}", "template": "{item}.conf", "each": ["top"]})]
     assert entries(role, {"path": "/a", "each": []}, {"path": "/b", "each": None}) == []
 
 

@@ -121,6 +121,30 @@ def test_an_agent_with_many_keys_bans_nobody(attacker: Attacker, host: testinfra
     assert attacker.address not in host.check_output("fail2ban-client status sshd")
 
 
+def test_tries_before_the_first_login_are_forgiven(
+    internet: Internet, address: str, addresses: Iterator[str], host: testinfra.host.Host
+) -> None:
+    """A first run with the wrong key fails eight times; when the right one has come, so does fail2ban, and reads the journal."""
+    mended, other = (Attacker(internet.shell, next(addresses), address) for _ in range(2))
+    private = (ROOT / ".ansible" / "box" / "id_ed25519").read_text()
+    mended.shell.check_output("install -m 600 /dev/null /tmp/right && printf %%s %s > /tmp/right", private)
+    # as on a host that never had it
+    host.check_output("systemctl stop fail2ban && rm -f /var/lib/fail2ban/fail2ban.sqlite3")
+    try:
+        for one in (mended, other):
+            one.attack("names")
+        failures = "journalctl -u ssh --since -1min -o cat | grep -c 'Invalid user guest.* from {} '"
+        for one in (mended, other):
+            eventually(lambda one=one: int(host.run(failures.format(one.address)).stdout) >= 12)
+        assert mended.shell.run(mended.ssh("-o IdentitiesOnly=yes -i /tmp/right ops")).rc == 0
+    finally:
+        mended.shell.run("rm -f /tmp/right")
+        host.check_output("systemctl start fail2ban")
+    eventually(other.refused)
+    assert not mended.refused()
+    assert admin_gets_in(address)
+
+
 def test_only_the_ssh_server_itself_is_believed(attacker: Attacker, host: testinfra.host.Host) -> None:
     lie = "Invalid user admin from 203.0.113.9 port 4711"
     host.check_output(
