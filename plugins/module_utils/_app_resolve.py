@@ -112,6 +112,9 @@ def _resolve_app(app: Mapping[str, Any], workers: int, address: str, base: str) 
         "timeout": _get(app, "timeout"),
         "drain": _get(app, "drain") or _get(app, "timeout"),
         "domains": domains,
+        # web hosts that a balancer gives it to (_balancer); the addresses of balancers before this host
+        "hosts": [],
+        "balancers": [],
         "url": _url(domains[0] if domains else address, tls["mode"]),
         "tls": tls,
         "database": database,

@@ -74,9 +74,11 @@ def complaint(app: App, release: str, *, through_web: bool) -> str:
     :param through_web: ask nginx, as a visitor would, in place of the release's own socket.
     """
     check = app.app["healthcheck"]
-    scheme = "http" if app.app["tls"]["mode"] == "none" else "https"
+    # what this host speaks, and what visitors do: behind a balancer that differs
+    spoken = "http" if app.app["tls"]["mode"] == "none" else "https"
+    scheme = app.app["url"].partition(":")[0] if app.app.get("balancers") else spoken
     host = (app.app["domains"] or ["localhost"])[0].replace("*.", "www.")
-    target = f"{scheme}://127.0.0.1" if through_web else app.socket(release)
+    target = f"{spoken}://127.0.0.1" if through_web else app.socket(release)
     daemon = Supervisord()
     healthy, seen = _probe.wait_for(
         lambda: _probe.ask(target, path=check["path"], host=host, scheme=scheme, side=app.side(release)),

@@ -81,7 +81,7 @@ def ask(
     *,
     path: str = "/",
     host: str = "localhost",
-    scheme: str = "https",
+    scheme: str = "",
     side: str = "",
     timeout: float = 5.0,
 ) -> Answer:
@@ -90,7 +90,8 @@ def ask(
     :param target: path of a unix socket, or ``https://ADDRESS`` / ``http://ADDRESS`` with the port of the scheme.
     :param path: what to get.
     :param host: value of the Host header and of SNI.
-    :param scheme: what X-Forwarded-Proto says on a unix socket, where no web server says it.
+    :param scheme: what X-Forwarded-Proto says where it is not said otherwise: on a unix socket (https by default), and to a web
+        server that speaks another one with balancers.
     :param side: which release to ask while there is a canary (see ``App.side``).
     :param timeout: seconds to connect, and then for the whole answer.
     """
@@ -100,10 +101,13 @@ def ask(
             headers["Cookie"] = f"{SIDE_COOKIE}={side}"
         if target.startswith("/"):
             connected = _unix(target, timeout)
-            headers |= {"X-Forwarded-Proto": scheme, "X-Forwarded-Host": host, "X-Forwarded-For": "127.0.0.1"}
+            headers |= {"X-Forwarded-Proto": scheme or "https", "X-Forwarded-Host": host}
+            headers["X-Forwarded-For"] = "127.0.0.1"
         else:
             kind, _sep, address = target.partition("://")
             tls = kind == "https"
+            if scheme not in ("", kind):
+                headers["X-Forwarded-Proto"] = scheme
             connected = connect(address, 443 if tls else 80, host, tls, timeout)
         with _deadline(connected, timeout):
             connection = _Socket(connected, timeout)

@@ -14,6 +14,14 @@ options:
     description: What M(flaskhost.stack.release_overview) returned, by the name of the host; null for a host that was not reached.
     type: dict
     required: true
+  balancers:
+    description: What M(flaskhost.stack.balancer_view) returned, by the name of the balancer; null for one that was not reached.
+    type: dict
+    default: {}
+  app:
+    description: Of balancers, only this app is told; all when empty. Hosts tell of what they were asked for.
+    type: str
+    default: ''
   file:
     description: A file on the control node to write all of it to, as JSON; docs/deploying.md describes its keys. None when empty.
     type: path

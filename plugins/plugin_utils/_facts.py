@@ -29,6 +29,7 @@ echo '== ssh'; echo "$SSH_CONNECTION"
 echo '== ssh_socket'; systemctl is-active ssh.socket
 echo '== ssh_kex'; ssh -Q kex
 echo '== ssh_host_keys'; for key in /etc/ssh/ssh_host_*_key.pub; do [ -e "$key" ] && echo "$key $(ssh-keygen -lf "$key")"; done
+echo '== drained'; ls /var/lib/flaskhost/drained 2>/dev/null
 echo '== users'; getent passwd | while IFS=: read -r name x uid gid comment home shell; do
   if [ -d "$home" ]; then there=yes; else there=no; fi; echo "$name:$uid:$gid:$comment:$home:$there:$shell"; done
 if [ "$(id -u)" = 0 ]; then as_root=; else as_root='sudo -n'; fi
@@ -44,9 +45,9 @@ def parse(text: str) -> dict[str, Any]:
 
     ``os`` (id, like, codename, version, name), ``arch``, ``memory_mb`` (MiB), ``cpus``, ``python``, ``init``, ``ipv6``,
     ``uv`` (version that the app role installed), ``cloud_init`` (none, running or done), ``ssh`` (port, client,
-    socket_activated, kex, host_keys), ``users`` (by name: uid, gid, groups, comment, home, home_exists, shell, locked, expires
-    as in /etc/shadow, password_forced, password_ages), ``packages`` (names of all installed ones). What a host does not tell is
-    empty, 0 or false.
+    socket_activated, kex, host_keys), ``drained`` (web hosts that this balancer leaves out), ``users`` (by name: uid, gid, groups, comment, home,
+    home_exists, shell, locked, expires as in /etc/shadow, password_forced, password_ages), ``packages`` (names of all installed ones). What a host does not
+    tell is empty, 0 or false.
     """
     parts: dict[str, list[str]] = {}
     lines: list[str] = []
@@ -79,6 +80,7 @@ def parse(text: str) -> dict[str, Any]:
             "kex": parts.get("ssh_kex", []),
             "host_keys": _host_keys(parts.get("ssh_host_keys", [])),
         },
+        "drained": parts.get("drained", []),
         "users": _users(parts.get("users", []), parts.get("shadow", []), parts.get("groups", [])),
         "packages": sorted({words[1] for words in installed if len(words) == 2 and words[0] == "installed"}),
     }

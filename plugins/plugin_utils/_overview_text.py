@@ -28,13 +28,21 @@ class Line:
     colour: str = ""
 
 
-def render(hosts: Mapping[str, Mapping[str, Any]], *, width: int, now: float, paint: Paint) -> str:
+def render(
+    hosts: Mapping[str, Mapping[str, Any]],
+    *,
+    width: int,
+    now: float,
+    paint: Paint,
+    balancers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
     """What is live, and what was deployed.
 
     :param hosts: by name, ``apps`` as the module release_overview returns them, and ``problems`` of the host.
     :param width: columns of the terminal.
     :param now: the time, in seconds since 1970.
     :param paint: gives a text a colour of Ansible's, or none for an empty name.
+    :param balancers: by name, ``apps`` as the module balancer_view returns them, and ``problems`` of the balancer.
     """
     live = [Line(("SHARE", "RELEASE", "VERSION", "LIVE SINCE (UTC)", "BY", "STATE"), colour="bright gray")]
     past = [Line(("WHEN (UTC)", "RESULT", "RELEASE", "BY", "SECONDS", "STEPS"), colour="bright gray")]
@@ -47,7 +55,40 @@ def render(hosts: Mapping[str, Mapping[str, Any]], *, width: int, now: float, pa
             past += [Line(text=f"{app['app']} on {host}"), *(_of_run(run) for run in app["history"])]
             if not app["history"]:
                 past.append(Line(text=f"{_GAP}nothing was deployed yet"))
-    return "\n".join(["", *_draw(live, width, paint), *(["", *_draw(past, width, paint)] if len(past) > 1 else []), ""])
+    gives = [Line(("HOST", "RELEASE", "ANSWERED", "FAILED", "STATE"), colour="bright gray")]
+    for balancer, told in (balancers or {}).items():
+        gives += [Line(text=f"{balancer}: {problem}", colour="red") for problem in told["problems"]]
+        for app in told["apps"]:
+            gives += _of_balanced(balancer, app)
+    through = [*_draw(gives, width, paint), ""] if len(gives) > 1 else []
+    return "\n".join(
+        ["", *through, *_draw(live, width, paint), *(["", *_draw(past, width, paint)] if len(past) > 1 else []), ""]
+    )
+
+
+def _of_balanced(balancer: str, app: Mapping[str, Any]) -> Iterator[Line]:
+    yield Line(text=_GAP.join([f"{app['app']} through {balancer}, the last minute", app["url"], app["certificate"]]))
+    for host in app["hosts"]:
+        state = (
+            "drained: gets nobody"
+            if host["drained"]
+            else "gets visitors"
+            if host["healthy"]
+            else "is tried again and again"
+        )
+        colour = "yellow" if host["drained"] else "green" if host["healthy"] else "red"
+        yield Line(
+            (
+                host["host"],
+                host["release"] or "-",
+                str(host["answered"]),
+                str(host["failed"]),
+                f"{state}; {host['seen']}",
+            ),
+            colour=colour,
+        )
+    for problem in app["problems"]:
+        yield Line(text=f"{_GAP}{problem}", colour="red")
 
 
 def _of_live(host: str, app: Mapping[str, Any], now: float) -> Iterator[Line]:
@@ -160,7 +201,7 @@ def _draw(table: list[Line], width: int, paint: Paint) -> Iterator[str]:
     table = [Line(tuple(map(clean, line.cells)), clean(line.text), line.colour) for line in table]
     rows = [line.cells for line in table if line.cells]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    right = [rows[0][column] in ("SHARE", "SECONDS") for column in range(len(widths))]
+    right = [rows[0][column] in ("SHARE", "SECONDS", "ANSWERED", "FAILED") for column in range(len(widths))]
     for line in table:
         if not line.cells:
             start = line.text[: len(line.text) - len(line.text.lstrip())]

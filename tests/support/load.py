@@ -64,6 +64,7 @@ class SteadyLoad:
     :param longest: seconds after which it stops by itself.
     :param visitors: concurrent visitors; each sends ``rate / visitors`` requests per second.
     :param patience: seconds that one waits for an answer.
+    :param tls: over https.
     """
 
     def __init__(
@@ -76,10 +77,12 @@ class SteadyLoad:
         longest: float = 300,
         visitors: int = 10,
         patience: float = 30,
+        tls: bool = True,
     ) -> None:
         self.report = Report()
         self._address, self._path, self._host = address, path, host or address
         self._interval, self._longest, self._patience = visitors / rate, longest, patience
+        self._tls = tls
         self._stop = threading.Event()
         self._mutex = threading.Lock()
         self._start = 0.0
@@ -105,7 +108,9 @@ class SteadyLoad:
         """Seconds since the start, as the report has them."""
         return time.monotonic() - self._start
 
-    def _connect(self) -> http.client.HTTPSConnection:
+    def _connect(self) -> http.client.HTTPConnection:
+        if not self._tls:
+            return http.client.HTTPConnection(self._address, timeout=self._patience)
         return NamedConnection(self._address, self._host, timeout=self._patience)
 
     def _visit(self, number: int, visitors: int) -> None:
@@ -139,7 +144,7 @@ class SteadyLoad:
             self._answer(release)
         connection.close()
 
-    def _get(self, connection: http.client.HTTPSConnection) -> str:
+    def _get(self, connection: http.client.HTTPConnection) -> str:
         # by its name a visitor without cookies is known, and stays on its side of a canary
         headers = {"Host": self._host, "User-Agent": threading.current_thread().name}
         connection.request("GET", self._path, headers=headers)

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from ansible_collections.flaskhost.stack.plugins.filter.nginx_name import nginx_name
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import resolve
+from ansible_collections.flaskhost.stack.plugins.plugin_utils import _balancer
 
-from tests.support.render import render
+from tests.support.render import evaluate, render
 
 SITE = "etc/nginx/flaskhost/sites/site.conf.j2"
 HEADERS = "etc/nginx/flaskhost/headers/app.conf.j2"
@@ -295,9 +296,124 @@ def test_visitors_claims_are_replaced() -> None:
         for words in parse(render("nginx", "etc/nginx/flaskhost/proxy.conf.j2")).values("proxy_set_header")
     }
     assert headers["X-Forwarded-For"] == "$remote_addr", "not added to"
-    assert headers["X-Forwarded-Proto"] == "$scheme"
+    assert headers["X-Forwarded-Proto"] == "$flaskhost_scheme"
+    shared = parse(render("nginx", SHARED, nginx_sites=[app()], nginx_ipv6=False))
+    assert shared.block("geo", "$realip_remote_addr") == [(["default", '""'], None)], "nobody says it"
+    assert not shared.values("set_real_ip_from")
     assert headers["X-Forwarded-Host"] == headers["Host"] == "$flaskhost_host"
     assert headers["X-Forwarded-Prefix"] == headers["Forwarded"] == headers["Proxy"] == '""'
+
+
+# a balancer, and web hosts behind it
+
+
+LB = {"lb1": "10.0.0.5"}
+
+
+def behind(**changed: Any) -> dict[str, Any]:
+    """A resolved app of a web host behind a balancer."""
+    return _balancer.behind([app(**changed)], LB)[0]
+
+
+def balanced(**changed: Any) -> dict[str, Any]:
+    """A resolved app of a balancer, with two web hosts."""
+    hosts = [{"name": "web1", "address": "10.0.0.11"}, {"name": "web2", "address": "2001:db8::12"}]
+    return {**app(**changed), "hosts": hosts}
+
+
+def written(one: dict[str, Any], **variables: Any) -> Block:
+    """The site of an app."""
+    return parse(
+        render("nginx", SITE, item=one, nginx_ipv6=True, nginx_http2_by_listen=False, nginx_drained=[], **variables)
+    )
+
+
+def test_web_host_behind_a_balancer() -> None:
+    one = behind(tls={"mode": "acme"}, limits={"requests": 5})
+    whole = written(one)
+    (server,) = whole.blocks("server")
+    assert listens(server) == ["80", "[::]:80"], "no TLS, and no redirect to it"
+    assert not whole.values("limit_req_zone"), "the balancer counts"
+    assert server.block("location", "/").value("proxy_pass_header") == "X-Accel-Buffering"
+    page = server.block("location", "=", "/.flaskhost/unavailable.html")
+    assert page.block("if", "($upstream_connect_time").value("return") == "444"
+    assert "$flaskhost_status" in " ".join(whole.values("log_format")[0]), "no answer counts as an error"
+    assert "Secure" in " ".join(server.block("location", "~").value("add_header").split()), "visitors come by https"
+    shared = parse(render("nginx", SHARED, nginx_sites=[one], nginx_ipv6=False))
+    assert shared.values("set_real_ip_from") == [["10.0.0.5"]], "nobody else says who a visitor is"
+    assert shared.value("real_ip_header") == "X-Real-IP"
+    assert shared.block("geo", "$realip_remote_addr").values("10.0.0.5") == [["edge"]]
+    scheme = shared.block("map", '"$flaskhost_edge $http_x_forwarded_proto"')
+    assert scheme.value('"edge https"') == "https"
+    assert scheme.value("default") == "$scheme"
+    assert shared.block("map", "$http_upgrade").value('""') == '""'
+
+
+def test_site_of_a_balancer() -> None:
+    whole = written(balanced(headers={"A": "b"}, timeout=40))
+    plain, tls = whole.blocks("server")
+    assert plain.block("location", "/").value("return") == "301 https://$host$request_uri"
+    assert tls.value("ssl_certificate") == "/etc/ssl/flaskhost/blog.pem"
+    upstream = whole.block("upstream", "flaskhost_blog")
+    assert upstream.values("server") == [
+        ["10.0.0.11:80", "max_fails=1", "fail_timeout=5s"], ["[2001:db8::12]:80", "max_fails=1", "fail_timeout=5s"],
+    ]  # fmt: skip
+    assert upstream.value("hash") == '"$remote_addr $http_user_agent" consistent'
+    forward = tls.block("location", "/")
+    assert forward.value("proxy_pass") == "http://flaskhost_blog"
+    assert forward.value("proxy_next_upstream") == "error timeout", (
+        "an answer is an answer, and a POST is not sent twice"
+    )
+    assert forward.value("proxy_read_timeout") == "50s", "the web host gives up first"
+    assert forward.values("proxy_hide_header") == [["A"]]
+    assert not tls.blocks("location", "~", "^/static/")
+    shared = parse(render("nginx", SHARED, nginx_sites=[balanced()], nginx_ipv6=False))
+    assert shared.block("map", "$http_upgrade").value('""') == "close", "no request meets a connection that just ends"
+    assert shared.block("map", '""', "$flaskhost_cookie_blog").value("default") == '""'
+    assert not shared.blocks("map", '""', "$flaskhost_pool_blog")
+
+
+def test_balancer_counts_and_leaves_static_files_free() -> None:
+    whole = written(balanced(limits={"requests": 5}, static=STATIC))
+    _plain, tls = whole.blocks("server")
+    assert whole.values("limit_req_zone")
+    assert tls.block("location", "/").values("limit_req")
+    static = tls.block("location", "~", "^/static/")
+    assert static.value("proxy_pass") == "http://flaskhost_blog"
+    assert not static.values("limit_req")
+
+
+def test_drained_host_gets_nobody() -> None:
+    text = render("nginx", SITE, item=balanced(), nginx_ipv6=True, nginx_http2_by_listen=False, nginx_drained=["web2"])
+    first, second = parse(text).block("upstream").values("server")
+    assert "down" not in first
+    assert second[-1] == "down"
+
+
+def test_balancer_by_load() -> None:
+    upstream = written(balanced(), nginx_balance="even").block("upstream")
+    assert not upstream.values("hash")
+    assert upstream.value("random") == "two least_conn"
+
+
+@pytest.mark.parametrize(
+    ("site_of", "state", "host", "now", "following", "alone"),
+    [
+        ("both", True, "web1", [], ["web1"], []),
+        ("both", "on", "web2", ["web1"], ["web1", "web2"], ["blog"]),
+        ("both", False, "web1", ["web1", "gone"], [], []),
+        ("one", "ON", "web1", [], ["web1"], ["blog"]),
+    ],
+)
+def test_who_is_drained_next(
+    site_of: str, state: Any, host: str, now: list[str], following: list[str], alone: list[str]
+) -> None:
+    one = balanced()
+    one["hosts"] = one["hosts"][: 1 if site_of == "one" else 2]
+    known = {"nginx_sites": [one], "nginx_drain_host": host, "nginx_drain_state": state,
+             "ansible_facts": {"flaskhost": {"drained": now}}}  # fmt: skip
+    assert evaluate("nginx", "__nginx_drain_next", **known) == following
+    assert [site["name"] for site in evaluate("nginx", "__nginx_drain_alone", **known)] == alone
 
 
 # names that no site has
@@ -515,7 +631,11 @@ def test_site_knows_all_names_without_a_canary() -> None:
     assert maps["$flaskhost_cookie_my_dapp_u1"].value("default") == '""'
     text = render("nginx", SITE, item=one, nginx_ipv6=True, nginx_http2_by_listen=False)
     upstream = render("release", UPSTREAM, app=one, upstream_live="r1", upstream_previous="")
-    defined = set(re.findall(r"(?:map \S+|map \"[^\"]+\"|geo|set) (\$flaskhost_\w+)", shared + upstream + text))
+    defined = set(
+        re.findall(
+            r"(?:map \"[^\"]+\"|map \S+|geo(?: \$realip_remote_addr)?|set) (\$flaskhost_\w+)", shared + upstream + text
+        )
+    )
     defined |= {f"${name}" for name in re.findall(r"\?<(flaskhost_\w+)>", text)}
     text += render("nginx", HEADERS, item=one) + render("nginx", "etc/nginx/flaskhost/proxy.conf.j2")
     assert set(re.findall(r"\$flaskhost_\w+", text)) <= defined

@@ -54,7 +54,7 @@ def write(host: Host, app: App, share: str = "10", candidate: str = CANDIDATE, l
     text = render(
         "release",
         "etc/nginx/flaskhost/upstreams/app.conf.j2",
-        app=app.app,
+        app={"url": "https://example.com", **app.app},
         upstream_live=live,
         upstream_previous=OLD,
         **(extra if candidate else {}),

@@ -43,6 +43,8 @@ curve25519-sha256
 /etc/ssh/ssh_host_ed25519_key.pub 256 SHA256:abc root@host (ED25519)
 /etc/ssh/ssh_host_rsa_key.pub 2048 SHA256:def no comment (RSA)
 /etc/ssh/ssh_host_dsa_key.pub is not a public key file.
+== drained
+web2
 == users
 root:0:0:root:/root:yes:/bin/bash
 blog:998:997:Flask app blog:/srv/blog/home:no:/usr/sbin/nologin
@@ -83,6 +85,7 @@ def test_what_a_host_tells() -> None:
         ],
     }  # fmt: skip
     # a package that is removed, but not purged, is not there
+    assert facts["drained"] == ["web2"]
     assert facts["packages"] == ["nginx", "python3"]
     assert list(facts["users"]) == ["root", "blog", "ops", "ldap"]
     assert facts["users"]["blog"] == {
@@ -105,6 +108,7 @@ def test_what_a_host_does_not_tell_is_empty() -> None:
     assert facts["ssh"] == {"port": 0, "client": "", "socket_activated": False, "kex": [], "host_keys": []}
     assert (facts["memory_mb"], facts["cpus"], facts["ipv6"], facts["packages"]) == (0, 0, False, [])
     assert facts["users"] == {}
+    assert facts["drained"] == []
 
 
 def test_the_script_runs_in_a_plain_shell() -> None:

@@ -47,7 +47,8 @@ class Fleet:
 
     def lives(self) -> list[str]:
         """What each host's visitors get."""
-        return [ask(root.address, SITE).headers["x-flaskhost-release"] for root in self.roots.values()]
+        answers = [ask(root.address, SITE, tls=False) for root in self.roots.values()]
+        return [answer.headers["x-flaskhost-release"] for answer in answers]
 
     def together(self) -> str:
         """The one release that is live everywhere, with nothing left beside it."""
@@ -65,7 +66,7 @@ class Fleet:
 
     @contextlib.contextmanager
     def under_load(self) -> Iterator[list[SteadyLoad]]:
-        loads = [SteadyLoad(root.address, host=SITE, rate=20, visitors=4) for root in self.roots.values()]
+        loads = [SteadyLoad(root.address, host=SITE, rate=20, visitors=4, tls=False) for root in self.roots.values()]
         with contextlib.ExitStack() as opened:
             for load in loads:
                 opened.enter_context(load)
@@ -97,7 +98,10 @@ def test_first_releases_are_one(fleet: Fleet) -> None:
 
 
 def test_deploy_to_all_hosts_loses_no_request(fleet: Fleet) -> None:
-    before, side = fleet.together(), ask(fleet.roots["fleet-b"].address, "side.test").headers["x-flaskhost-release"]
+    before, side = (
+        fleet.together(),
+        ask(fleet.roots["fleet-b"].address, "side.test", tls=False).headers["x-flaskhost-release"],
+    )
     fleet.change()
     with fleet.under_load() as loads:
         run = fleet.play("deploy").check()
@@ -112,7 +116,7 @@ def test_deploy_to_all_hosts_loses_no_request(fleet: Fleet) -> None:
     }
     assert migrated["fleet-a"] == "1"
     assert "1" not in (migrated["fleet-b"], migrated["fleet-c"])
-    assert ask(fleet.roots["fleet-b"].address, "side.test").headers["x-flaskhost-release"] == side
+    assert ask(fleet.roots["fleet-b"].address, "side.test", tls=False).headers["x-flaskhost-release"] == side
     assert f"shop: {live} is live" in words(run)
     again = fleet.play("deploy").check()
     assert f"{live} was live already" in words(again)
