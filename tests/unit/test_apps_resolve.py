@@ -44,6 +44,8 @@ def test_defaults() -> None:
         "timeout": 30,
         "drain": 30,
         "domains": [],
+        "hosts": [],
+        "balancers": [],
         "url": "https://10.0.0.1",
         "tls": {
             "hsts": 0,
