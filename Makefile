@@ -9,7 +9,7 @@ OPTIONS ?=
 
 .PHONY: help
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
 
 .PHONY: setup
 setup:  ## .venv with the pinned tools; every other target does this first
@@ -26,6 +26,10 @@ rehearse: setup  ## the inventory's rehearsal host, from nothing to a served Fla
 .PHONY: test
 test: setup  ## unit, template and Molecule tests, as CI runs them (ONLY="unit default" for some)
 	@scripts/test $(ONLY)
+
+.PHONY: test-arm
+test-arm: setup  ## the profile of a Raspberry Pi on a box of arm64, under emulation
+	@scripts/test arm
 
 .PHONY: lint
 lint: setup  ## ansible-lint (profile production), yamllint, ruff, mypy

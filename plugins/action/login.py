@@ -8,9 +8,10 @@ import time
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.flaskhost.stack.plugins.plugin_utils._facts import FACTS, LOGIN, parse, waited
+from ansible_collections.flaskhost.stack.plugins.plugin_utils._facts import FACTS, LOGIN, parse, small, waited
 from ansible_collections.flaskhost.stack.plugins.plugin_utils._ways_in import reason, way_in
 
 # what ssh says of a port where nothing listens, or where a firewall drops what comes
@@ -42,7 +43,7 @@ class ActionModule(ActionBase):
             code, out, err = self._connection.exec_command(self._question(), sudoable=False)
             if code:
                 raise AnsibleActionFail(f"{host} does not answer: {reason(err.decode(errors='replace'))}")
-            return self._found(result, host, None, None, [], out.decode(errors="replace"))
+            return self._found(result, task_vars or {}, None, None, [], out.decode(errors="replace"))
         tried: list[str] = []
         for port in ports:
             for user in users:
@@ -55,7 +56,7 @@ class ActionModule(ActionBase):
                     self._forget(user, port)
                     return self.run(tmp, task_vars)
                 if answer == "root":
-                    return self._found(result, host, user, port, tried, told)
+                    return self._found(result, task_vars or {}, user, port, tried, told)
                 tried.append(f"{user}{f' (port {port})' if port else ''}: {answer}")
                 if answer.endswith(_NOBODY_THERE):
                     break  # another user would wait as long for the same
@@ -79,10 +80,19 @@ class ActionModule(ActionBase):
             way_in(self, user, port).reset()
 
     def _found(
-        self, result: dict[str, Any], host: str, user: str | None, port: int | None, tried: list[str], told: str
+        self,
+        result: dict[str, Any],
+        task_vars: dict[str, Any],
+        user: str | None,
+        port: int | None,
+        tried: list[str],
+        told: str,
     ) -> dict[str, Any]:
         """The result of a login that works, with the host's facts; an error for a system that is not supported."""
+        host = str(task_vars.get("inventory_hostname", "this host"))
         facts = parse(told)
+        wish = self._templar.template(task_vars.get("flaskhost_small"))
+        facts["small"] = small(facts, task_vars.get("group_names") or [], None if wish is None else boolean(wish))
         supported = self._task.args.get("supported")
         system = f"{facts['os']['id']} {facts['os']['version']}"
         if supported and (system not in supported or facts["init"] != "systemd"):

@@ -27,6 +27,9 @@ _KEYS = (
 def release_config(app: Any, environment: Any) -> str:
     """A hash that changes when the app must be started anew for its configuration to count."""
     kept = {key: app.get(key) for key in _KEYS}
+    # where there is none, as before there could be one
+    if app.get("port"):
+        kept["port"] = app["port"]
     text = json.dumps([kept, environment], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -63,7 +63,11 @@ def plan_of(
     database: mariadb or mysql where the host runs that, else empty. web: whether the host runs the apps.
     """
     sized = [
-        {"name": app["name"], **{key: _get(app, key) for key in ("workers", "threads", "processes")}}
+        {
+            "name": app["name"],
+            **{key: _get(app, key) for key in ("workers", "port", "processes")},
+            "threads": threads_of(app),
+        }
         for app in present(apps)
     ]
     facts = host or {}
@@ -99,6 +103,7 @@ def _resolve_app(app: Mapping[str, Any], workers: int, address: str, base: str) 
     database = _database(app, paths["shared"])
     tls = _tls(app, base)
     domains = [str(domain) for domain in _get(app, "domains")]
+    port = _get(app, "port") or 0
     return {
         "name": name,
         "user": name,
@@ -107,15 +112,17 @@ def _resolve_app(app: Mapping[str, Any], workers: int, address: str, base: str) 
         "source": _source(app["source"], base),
         "wsgi": app["wsgi"],
         "server": server,
+        # 0 where nginx is in front
+        "port": port,
         "workers": workers,
-        "threads": _get(app, "threads"),
+        "threads": threads_of(app),
         "timeout": _get(app, "timeout"),
         "drain": _get(app, "drain") or _get(app, "timeout"),
         "domains": domains,
         # web hosts that a balancer gives it to (_balancer); the addresses of balancers before this host
         "hosts": [],
         "balancers": [],
-        "url": _url(domains[0] if domains else address, tls["mode"]),
+        "url": _url(domains[0] if domains else address, tls["mode"], port),
         "tls": tls,
         "database": database,
         "python": {
@@ -183,9 +190,15 @@ def _source(source: Mapping[str, Any], base: str) -> dict[str, str]:
     return {"kind": "git", "git": source["git"], "version": str(source.get("version") or "HEAD"), "subdir": subdir}
 
 
-def _url(name: str, mode: str) -> str:
+def _url(name: str, mode: str, port: int) -> str:
     scheme = "http" if mode == "none" else "https"
-    return f"{scheme}://[{name}]" if ":" in name else f"{scheme}://{name or 'localhost'}"
+    end = f":{port}" if port not in (0, 80) else ""
+    return f"{scheme}://[{name}]{end}" if ":" in name else f"{scheme}://{name or 'localhost'}{end}"
+
+
+def threads_of(app: Mapping[str, Any]) -> int:
+    """Threads of each worker. Where browsers come to it themselves, one connection that says nothing must not hold up all others."""
+    return int(_get(app, "threads") or (4 if _get(app, "port") else 1))
 
 
 def _limits(app: Mapping[str, Any]) -> dict[str, int]:
@@ -198,7 +211,7 @@ def _limits(app: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _tls(app: Mapping[str, Any], base: str) -> dict[str, Any]:
-    mode, hsts = _get(app, "tls.mode"), _get(app, "tls.hsts")
+    mode, hsts = "none" if _get(app, "port") else _get(app, "tls.mode"), _get(app, "tls.hsts")
     if hsts is None:
         # a placeholder or a certificate of one's own making would shut visitors out; browsers ignore it there anyway
         hsts = HSTS if mode in ("acme", "provided") else 0

@@ -24,6 +24,11 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._database_url impo
 WSGI_EXAMPLES = "Examples: blog:app, blog.wsgi:application, blog:create_app(), blog:create_app('production')"
 # names in one certificate, as Let's Encrypt has it
 _ACME_NAMES = 100
+# what nginx does for the apps behind it
+_OF_NGINX = ("static", "limits", "headers", "max_body", "watch", "tls.hsts")
+_WITHOUT_ONE = "Remove it, or remove port."
+_SSH_PORT = 22
+_NGINX_PORTS = (80, 443)
 
 
 @dataclass
@@ -116,6 +121,7 @@ def app_rules(app: App, site: Site) -> None:
     _source(app, site)
     _wsgi(app)
     _tls(app, site)
+    _port(app)
     _database(app, site)
     _snapshot(app)
     _processes(app)
@@ -215,6 +221,23 @@ def _tls(app: App, site: Site) -> None:
             app.tell(key, f"has no meaning in mode {mode}. Write mode: provided, or remove it.")
         elif mode == "provided":
             _must_exist(app, site, key, "file")
+
+
+def _port(app: App) -> None:
+    """What an app without nginx cannot have."""
+    if not app.get("port"):
+        return
+    if app.get("server") == "uwsgi":
+        app.tell(
+            "server",
+            "uwsgi cannot share its port with the next release. Use server: gunicorn, or remove port, so that nginx is in front.",
+        )
+    mode = app.get("tls.mode", "none")
+    if mode != "none":
+        app.tell("tls.mode", f"{mode} is nginx's work, and with port the app answers by itself. {_WITHOUT_ONE}")
+    for key in _OF_NGINX:
+        if app.get(key):
+            app.tell(key, f"is nginx's work, and with port the app answers by itself. {_WITHOUT_ONE}")
 
 
 def _acme(app: App) -> None:
@@ -346,6 +369,7 @@ def host_rules(host: str, apps: list[App]) -> None:
     names: dict[str, App] = {}
     domains: dict[str, App] = {}
     anywhere: App | None = None
+    _ports(apps)
     for app in apps:
         name = app.usable_name
         first = names.setdefault(name, app) if name else app
@@ -353,7 +377,8 @@ def host_rules(host: str, apps: list[App]) -> None:
             app.tell(
                 "name", f"{show(name)} is the name of {first.where} already. Give each app of a host its own name."
             )
-        if app.absent:
+        # with a port of its own, an app answers for every name there
+        if app.absent or app.get("port"):
             continue
         for index, domain in app.good_items("domains"):
             owner = domains.get(domain)
@@ -372,6 +397,27 @@ def host_rules(host: str, apps: list[App]) -> None:
                     f"empty, as in {anywhere.where} (app {anywhere.label}). Only one app of a host can answer for every name; give it domains.",
                 )
             anywhere = anywhere or app
+
+
+def _ports(apps: list[App]) -> None:
+    """Each port belongs to one."""
+    here = [app for app in apps if not app.absent]
+    behind = next((app for app in here if not app.given("port")), None)
+    owners: dict[int, App] = {}
+    for app in here:
+        port = app.get("port")
+        if not isinstance(port, int):
+            continue
+        first = owners.setdefault(port, app)
+        if first is not app:
+            app.tell("port", f"{port} belongs to {first.where} (app {first.label}) already. Give each app its own.")
+        elif port == _SSH_PORT:
+            app.tell("port", f"{port} belongs to ssh. Choose another, such as 80 or 8000.")
+        elif behind and port in _NGINX_PORTS:
+            app.tell(
+                "port",
+                f"{port} belongs to nginx, which {behind.where} (app {behind.label}) is behind. Choose another, such as 8000.",
+            )
 
 
 def inventory_rules(apps: list[App], site: Site) -> None:

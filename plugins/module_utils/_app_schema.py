@@ -212,6 +212,18 @@ KEYS: tuple[Key, ...] = (
         required=True,
         refuses="anything else; arguments of a factory with uWSGI, which calls it without any",
     ),
+    Key(
+        "port",
+        "integer",
+        "The port of the host on which the app's own server answers visitors, in plain http and without nginx: for a small host at home, "
+        "see [small-hosts.md](small-hosts.md). Nginx is left out of a host whose apps all have one.",
+        "port: 80",
+        derived="none: nginx is in front",
+        low=1,
+        high=65535,
+        refuses="the port of another app of the host, of ssh or of nginx; `server: uwsgi`; keys that only nginx can keep: `static`, `limits`, "
+        "`headers`, `max_body`, `watch`, `tls`",
+    ),
     Key("server", "choice", "The WSGI server.", "server: gunicorn", default="gunicorn", choices=("gunicorn", "uwsgi")),
     Key(
         "workers",
@@ -222,7 +234,15 @@ KEYS: tuple[Key, ...] = (
         low=1,
         high=1000,
     ),
-    _count("threads", "Threads of each worker.", 1),
+    Key(
+        "threads",
+        "integer",
+        "Threads of each worker.",
+        "threads: 1",
+        derived="1; with `port` 4, for browsers open connections before they need them",
+        low=1,
+        high=1000,
+    ),
     _count("timeout", "Seconds after which a request is given up and its worker replaced.", 30),
     Key(
         "drain",

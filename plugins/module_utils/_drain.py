@@ -35,6 +35,11 @@ def drain(paths: list[str], timeout: float) -> None:
         time.sleep(0.05)
 
 
+def workers_of_web(app: App) -> list[int]:
+    """Process ids of what may hold requests for the former release after a switch: nginx's workers, if that is in front."""
+    return [] if app.port else nginx_workers()
+
+
 def nginx_workers(pid_file: str = NGINX_PID) -> list[int]:
     """Process ids of what nginx's master has started; none where it does not run."""
     try:

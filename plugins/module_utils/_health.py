@@ -68,17 +68,18 @@ def log_end(path: str, secrets: dict[str, Any]) -> str:
     return tail(hide(text, secrets), LOG_LINES)
 
 
-def complaint(app: App, release: str, *, through_web: bool) -> str:
+def complaint(app: App, release: str, *, through_web: bool, beside: str = "") -> str:
     """Ask a release for its health until that is clear; empty when it is healthy.
 
-    :param through_web: ask nginx, as a visitor would, in place of the release's own socket.
+    :param through_web: ask as a visitor would, in place of the release's own socket.
+    :param beside: another release that visitors get too for now, where they share a port.
     """
     check = app.app["healthcheck"]
     # what this host speaks, and what visitors do: behind a balancer that differs
     spoken = "http" if app.app["tls"]["mode"] == "none" else "https"
     scheme = app.app["url"].partition(":")[0] if app.app.get("balancers") else spoken
     host = (app.app["domains"] or ["localhost"])[0].replace("*.", "www.")
-    target = f"{spoken}://127.0.0.1" if through_web else app.socket(release)
+    target = f"{spoken}://127.0.0.1{f':{app.port}' if app.port else ''}" if through_web else app.socket(release)
     daemon = Supervisord()
     healthy, seen = _probe.wait_for(
         lambda: _probe.ask(target, path=check["path"], host=host, scheme=scheme, side=app.side(release)),
@@ -86,6 +87,7 @@ def complaint(app: App, release: str, *, through_web: bool) -> str:
         release=release,
         timeout=check["timeout"],
         gone=lambda: died(daemon, f"{app.name}@{release}"),
+        beside=beside,
     )
     if healthy:
         return ""

@@ -179,10 +179,13 @@ def _problems(
         found.append("it was never deployed, or its releases are gone: run deploy.yml")
     elif not shares:
         found.append(
-            f"nginx sends the visitors to no release, although {live} is the last that was live: run deploy.yml"
+            f"{'no release may open its port' if app.port else 'nginx sends the visitors to no release'}, although {live} is the last "
+            "that was live: run deploy.yml"
         )
     elif app.current() not in ("", live):
-        found.append(f"the link current names {app.current()}, but nginx serves {live}: the next deploy mends that")
+        found.append(
+            f"the link current names {app.current()}, but {'visitors get' if app.port else 'nginx serves'} {live}: the next deploy mends that"
+        )
     found += [
         f"the record of {release['release']} (RELEASE.json) is missing or damaged"
         for release in releases

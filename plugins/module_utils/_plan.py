@@ -15,6 +15,7 @@ from typing import Any
 SYSTEM_MIB = 96  # kernel, systemd, journald, sshd, cron, unattended-upgrades: 45 without the kernel
 SERVICES_MIB = {"fail2ban": 16, "mail": 24}  # measured: 15 with two jails; 12, and more while it sends
 WEB_MIB = 40  # supervisord 20, nginx 5 with some hundred connections more
+SUPERVISOR_MIB = 24  # where no app needs nginx
 # the server with an empty buffer pool: MariaDB 10.11; MySQL 9.7 without and (527 measured) with its performance schema
 DATABASE_MIB = {"mariadb": 90, "mysql": 280}
 PERFORMANCE_SCHEMA_MIB = 250
@@ -88,7 +89,7 @@ def plan(
 ) -> Plan:
     """Share out a host.
 
-    :param apps: name, workers (a number or ``auto``), threads, and processes of each app of the host.
+    :param apps: name, workers (a number or ``auto``), threads, processes, and port (where it needs no nginx) of each app.
     :param memory: MiB of the host; 1024 where unknown.
     :param cpus: processors of the host; 1 where unknown.
     :param web: whether the host runs the apps; else they only use its database.
@@ -100,7 +101,8 @@ def plan(
     shares = [Share("system", SYSTEM_MIB, "kernel, systemd, sshd, journal")]
     shares += [Share(name, SERVICES_MIB[name], "") for name in services if name in SERVICES_MIB]
     if web:
-        shares.append(Share("web", WEB_MIB, "nginx, supervisor"))
+        direct = bool(apps) and all(app.get("port") for app in apps)
+        shares.append(Share("web", *((SUPERVISOR_MIB, "supervisor") if direct else (WEB_MIB, "nginx, supervisor"))))
     pool = _pool(memory, alone=not web) if database else 0
     schema = database == "mysql" and memory >= PERFORMANCE_SCHEMA_FROM
     if database:

@@ -87,7 +87,7 @@ def ask(
 ) -> Answer:
     """One GET.
 
-    :param target: path of a unix socket, or ``https://ADDRESS`` / ``http://ADDRESS`` with the port of the scheme.
+    :param target: path of a unix socket, or ``https://ADDRESS`` / ``http://ADDRESS`` with the port of the scheme or another.
     :param path: what to get.
     :param host: value of the Host header and of SNI.
     :param scheme: what X-Forwarded-Proto says where it is not said otherwise: on a unix socket (https by default), and to a web
@@ -108,7 +108,8 @@ def ask(
             tls = kind == "https"
             if scheme not in ("", kind):
                 headers["X-Forwarded-Proto"] = scheme
-            connected = connect(address, 443 if tls else 80, host, tls, timeout)
+            address, _colon, port = address.partition(":")
+            connected = connect(address, int(port or (443 if tls else 80)), host, tls, timeout)
         with _deadline(connected, timeout):
             connection = _Socket(connected, timeout)
             try:
@@ -130,9 +131,11 @@ def wait_for(
     timeout: float,
     in_a_row: int = 3,
     gone: Callable[[], str] = lambda: "",
+    beside: str = "",
 ) -> tuple[bool, str]:
     """Ask until ``in_a_row`` answers have the right status and release, or it is hopeless.
 
+    :param beside: another release that answers there too for now; its answers say nothing either way.
     :param gone: says why asking on is hopeless (the process died), empty while there is hope.
     :returns: whether it is healthy, and in words what was last seen.
     """
@@ -144,7 +147,7 @@ def wait_for(
             good += 1
             if good >= in_a_row:
                 return True, f"{status} from {release}"
-        else:
+        elif not beside or answer.release != beside:
             good = 0
         seen = _in_words(answer, status, release)
         why = gone()

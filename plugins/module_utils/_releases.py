@@ -16,6 +16,8 @@ from typing import Any
 from ansible_collections.flaskhost.stack.plugins.module_utils import _strays
 
 UPSTREAMS = "/etc/nginx/flaskhost/upstreams"
+# in the directory of an app without nginx: the id of the release that may listen on its port
+SERVING = "serving"
 LAUNCH = "/usr/local/lib/flaskhost/launch"
 # made by the source step, taken away by deploy_helper's finalize
 UNFINISHED = "DEPLOY_UNFINISHED"
@@ -88,6 +90,15 @@ class App:
         self.user: str = app["user"]
         self.paths: dict[str, str] = app["paths"]
         self.app = app
+        # of an app that answers by itself, without nginx; else 0
+        self.port: int = app.get("port") or 0
+
+    @property
+    def switch_file(self) -> str:
+        """The file that says which release gets which visitors: nginx's upstream file, or what the app's workers look at."""
+        if self.port:
+            return os.path.join(self.paths["root"], SERVING)
+        return os.path.join(UPSTREAMS, f"{self.name}.conf")
 
     def release_dir(self, release: str) -> str:
         """Where a release's code is."""
@@ -151,14 +162,13 @@ class App:
             os.chown(link, owner, -1, follow_symlinks=False)
 
     def named(self) -> set[str]:
-        """The releases that nginx's upstream file names: also those whose files are served to pages that are still open."""
-        text = self._upstream_text()
+        """The releases that the switch file names: also those whose files nginx serves to pages that are still open."""
+        text = self._switch_text()
         return {release for release in self.releases() if re.search(rf"(?<![\w-]){re.escape(release)}(?![\w-])", text)}
 
-    def _upstream_text(self) -> str:
-        """nginx's upstream file of the app; empty when there is none."""
-        path = os.path.join(UPSTREAMS, f"{self.name}.conf")
-        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
+    def _switch_text(self) -> str:
+        """What the switch file says; empty when there is none."""
+        with contextlib.suppress(OSError), open(self.switch_file, encoding="utf-8", errors="replace") as stream:
             return stream.read()
         return ""
 
@@ -166,22 +176,25 @@ class App:
         """The release that an upstream of the app names, where that is on the host."""
         block = rf"upstream flaskhost_{re.escape(self.name)}{re.escape(end)} {{"
         socket = rf"server unix:{re.escape(self.paths['run'])}/([^\s;/]+)\.sock"
-        found = re.search(rf"^{block}\s*{socket}", self._upstream_text(), re.MULTILINE)
+        found = re.search(rf"^{block}\s*{socket}", self._switch_text(), re.MULTILINE)
         name = found.group(1) if found else ""
         return name if name and os.path.isdir(self.release_dir(name)) else ""
 
     def served(self) -> str:
-        """The release that nginx's upstream names; empty when there is none."""
-        return self._upstream()
+        """The release that the switch file names; empty when there is none."""
+        if not self.port:
+            return self._upstream()
+        name = self._switch_text().strip()
+        return name if name and os.path.isdir(self.release_dir(name)) else ""
 
     def canary(self) -> Canary | None:
         """The candidate that nginx sends some visitors to, and that its record calls one."""
-        release = self._upstream(CANARY)
+        release = "" if self.port else self._upstream(CANARY)
         record = self.record(release) if release else {}
         if record.get("state") != "candidate":
             return None
         pattern = rf"^\s*([0-9.]+)% flaskhost_{re.escape(self.name + CANARY)};"
-        share = re.search(pattern, self._upstream_text(), re.MULTILINE)
+        share = re.search(pattern, self._switch_text(), re.MULTILINE)
         return Canary(release, float(share.group(1)) if share else 0.0, str(record.get("preview", "")))
 
     def side(self, release: str) -> str:
@@ -192,7 +205,7 @@ class App:
     def shares(self) -> list[dict[str, Any]]:
         """Which release gets which share of the visitors, in percent: the live one first, then a canary.
 
-        Empty where nginx sends them to none.
+        Empty where they get none.
         """
         live, canary = self.served(), self.canary()
         percent = canary.share if canary else 0.0
@@ -200,7 +213,7 @@ class App:
         return shares + ([{"release": canary.release, "share": percent}] if canary else [])
 
     def live(self) -> str:
-        """The release that gets the traffic: what nginx's upstream says, else ``current``."""
+        """The release that gets the traffic: what the switch file says, else ``current``."""
         return self.served() or self.current()
 
     def previous(self, live: str) -> str:

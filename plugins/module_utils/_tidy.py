@@ -97,7 +97,7 @@ def tidy(app: App, check: bool = False) -> list[str]:
     if not check:
         if groups:
             # also where the live one was finished before: a rollback may have died in the middle of its switch
-            if live:
+            if live and not app.port:
                 serve_what_is_written()
             stop_groups(groups)
         for release in unfinished:

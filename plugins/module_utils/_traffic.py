@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.flaskhost.stack.plugins.module_utils import _release_lock
-from ansible_collections.flaskhost.stack.plugins.module_utils._drain import let_finish, nginx_workers
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import let_finish, workers_of_web
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import (
     FilesetError,
     Former,
@@ -20,10 +20,10 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import (
     put,
 )
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint, dead, in_words
-from ansible_collections.flaskhost.stack.plugins.module_utils._releases import UPSTREAMS, App, ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError, write_text
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, SupervisordError
-from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import in_service
+from ansible_collections.flaskhost.stack.plugins.module_utils._tidy import in_service, stop_groups
 from ansible_collections.flaskhost.stack.plugins.module_utils._watch import (
     LOGS,
     Figures,
@@ -39,11 +39,6 @@ _TEST, _RELOAD = "nginx -t", "nginx -s reload"
 PAST_SECONDS = 300
 
 
-def upstream_file(app: App) -> str:
-    """What tells nginx which release gets which visitors."""
-    return os.path.join(UPSTREAMS, f"{app.name}.conf")
-
-
 def run(command: str) -> tuple[int, str]:
     """Exit code and output of a command; 127 when it cannot be run."""
     try:
@@ -55,13 +50,18 @@ def run(command: str) -> tuple[int, str]:
 
 
 def switch(app: App, release: str, upstream: str, steps: Steps) -> None:
-    """Have nginx do what the upstream file of the app says from now on.
+    """Give visitors to releases as the switch file of the app says from now on.
 
     :param release: that gets visitors by it.
+    :param upstream: the text of that file.
     :raises ReleaseError: nginx refuses it; the former file is there again.
     """
-    files = [{"path": upstream_file(app), "content": upstream, "mode": "0644"}]
+    files = [{"path": app.switch_file, "content": upstream, "mode": "0644"}]
     with steps.step("switch"):
+        if app.port:
+            # its workers look at the file, and so do those that start after a power cut
+            write_text(app.switch_file, upstream)
+            return
         app.announce(release)
         try:
             if not apply_fileset(files, [], commands=[_TEST, _RELOAD], run=run):
@@ -73,11 +73,16 @@ def switch(app: App, release: str, upstream: str, steps: Steps) -> None:
             raise
 
 
-def verify(app: App, releases: list[str], steps: Steps) -> str:
-    """Ask as a visitor for releases; in words, which does not serve, else empty."""
+def verify(app: App, releases: list[str], former: str, steps: Steps) -> str:
+    """Ask as a visitor for releases; in words, which does not serve, else empty.
+
+    :param former: where releases share a port, it answers there as well until it is told to end.
+    """
+    beside = former if app.port else ""
     try:
         with steps.step("verify"):
-            why = next(filter(None, (complaint(app, one, through_web=True) for one in releases)), "")
+            answers = (complaint(app, one, through_web=True, beside=beside) for one in releases)
+            why = next(filter(None, answers), "")
     except (ReleaseError, OSError) as error:
         # not known to be healthy
         why = str(error) or repr(error)
@@ -110,23 +115,28 @@ def observe(app: App, release: str, other: str, tail: Tail, rules: Rules, old: F
 
 
 def go_back(app: App, release: str, former: str, before: Former) -> str:
-    """Put an upstream file back and load it; in words, how that went."""
+    """Put a switch file back and have it count; in words, how that went."""
     try:
-        put(upstream_file(app), before)
+        put(app.switch_file, before)
     except (FilesetError, OSError) as error:
         return (
             f"\nThe former file could not be put back ({error}), so the traffic stays with {release}. "
             "Mend that, then run the same again."
         )
-    workers = nginx_workers()
-    run(_RELOAD)
+    workers = workers_of_web(app)
+    if app.port:
+        # it closes its port first, and the former one has that for itself
+        with contextlib.suppress(SupervisordError, OSError):
+            stop_groups([f"{app.name}@{release}"], let_finish(app, release, []))
+    else:
+        run(_RELOAD)
     if not former:
         return ""
     try:
         again = complaint(app, former, through_web=True)
     except OSError as error:
         again = str(error) or repr(error)
-    if not again and release not in in_service(app):
+    if not app.port and not again and release not in in_service(app):
         # it is ended next
         let_finish(app, release, workers)
     return f"\nThe traffic is back with {former}." + (f"\nThat does not answer either: {again}" if again else "")
@@ -146,14 +156,14 @@ def serve(
     log = os.path.join(LOGS, f"{app.name}.access.log")
     # side by side with a live release; else with what was before
     old = None if share or not rules else past(log, former, max(rules.seconds, PAST_SECONDS))
-    tail, before = Tail(log), look(upstream_file(app))
+    tail, before = Tail(log), look(app.switch_file)
     if share:
         # first: what nginx names without such a record would be tidied away by the next run
         app.write_record(release, state="candidate", preview=params["preview"])
     else:
         before_all()
     switch(app, release, payload["upstream"], steps)
-    why, seen = verify(app, [release, *([former] if share else [])], steps), ""
+    why, seen = verify(app, [release, *([former] if share else [])], former, steps), ""
     if not why and rules:
         verdict = observe(app, release, former, tail, rules, old, steps)
         seen = verdict.words
@@ -164,9 +174,9 @@ def serve(
                 before = dataclasses.replace(before, content=payload["back"].encode())
         elif share and verdict.kind == "good":
             before_all()
-            before = look(upstream_file(app))
+            before = look(app.switch_file)
             switch(app, release, payload["whole"], steps)
-            why, share = verify(app, [release], steps), ""
+            why, share = verify(app, [release], former, steps), ""
     if why:
         raise ReleaseError(why + go_back(app, release, former, before))
     return {"canary": bool(share), "seen": seen}

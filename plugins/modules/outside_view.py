@@ -81,10 +81,13 @@ def is_open(address: str, port: int, timeout: float) -> bool:
         return False
 
 
-def get(address: str, host: str, path: str, tls: bool, timeout: float) -> tuple[int, dict[str, str]]:
-    """One GET: status and headers (names in lower case)."""
+def get(address: str, host: str, path: str, tls: bool, timeout: float, port: int = 0) -> tuple[int, dict[str, str]]:
+    """One GET: status and headers (names in lower case).
+
+    :param port: 0 for that of the scheme.
+    """
     connection = http.client.HTTPConnection(address, timeout=timeout)
-    connection.sock = connect(address, 443 if tls else 80, host, tls, timeout)
+    connection.sock = connect(address, port or (443 if tls else 80), host, tls, timeout)
     try:
         # of the live release, also while a canary is on
         headers = {"Host": host, "User-Agent": "flaskhost-validate", "Cookie": f"{SIDE_COOKIE}=live"}
@@ -101,7 +104,7 @@ def site_findings(address: str, site: dict[str, object], timeout: float) -> list
     name, host, path, tls = str(site["name"]), str(site["host"]), str(site["path"]), bool(site["tls"])
     found = []
     try:
-        status, headers = get(address, host, path, tls, timeout)
+        status, headers = get(address, host, path, tls, timeout, int(str(site.get("port") or 0)))
         if status != site["status"]:
             found.append(f"{name}: GET {path} as {host} has status {status} where {site['status']} is expected")
         elif headers.get(RELEASE_HEADER.lower()) != site["release"]:

@@ -164,6 +164,11 @@ def canary_of(app: App, wish: str, purpose: str) -> dict[str, Any]:
     :raises ReleaseError: what is begun does not go with what there is.
     """
     canary, live = app.canary(), app.live()
+    if app.port and wish == "allow":
+        raise ReleaseError(
+            f"{purpose}: {app.name} answers on port {app.port} by itself, and only nginx can share its visitors out. Deploy without "
+            "flask_canary, or remove `port` from the app, so that nginx is in front. Nothing was changed."
+        )
     if canary and wish == "refuse":
         raise ReleaseError(
             f"{purpose}: {app.name} has a canary, {canary.release}, which gets {canary.share:g} % of the visitors beside "

@@ -22,6 +22,8 @@ description:
     had not served. A canary gets all of them at the end of a good watch, and stays one where there were too few requests.
   - A release that is not healthy is stopped again, and its group removed. One that does not serve loses the traffic again; the
     former upstream file is put back and loaded.
+  - An app with a port of its own has no nginx in front. Its releases listen on the port side by side for a moment; which one may is in a
+    file that this module writes and the app's workers look at.
   - Once all visitors have it and nobody is on the way to the former one any more, that is told to end. It is not waited for here.
   - All in one call on the host, so that a lost connection to the control node cannot leave it half done.
 options:
@@ -145,7 +147,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _strays
-from ansible_collections.flaskhost.stack.plugins.module_utils._drain import deserted, nginx_workers
+from ansible_collections.flaskhost.stack.plugins.module_utils._drain import deserted, workers_of_web
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint, died_early
 from ansible_collections.flaskhost.stack.plugins.module_utils._priority import lower, normal
@@ -271,7 +273,7 @@ def main() -> None:
 
     try:
         boot(app, params["release"], params["payload"], params["steady"] if params["former"] else 0.0, steps)
-        former_workers = nginx_workers()
+        former_workers = workers_of_web(app)
         try:
             if phase == "prepare":
                 if not params["share"]:

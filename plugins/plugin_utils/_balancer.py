@@ -85,6 +85,13 @@ def mistakes(balancers: Mapping[str, str], addresses: Mapping[str, str], by_host
         for host, given in by_host.items()
         if isinstance(given, list)
     }
+    found += [
+        f"{host}: the app {app['name']} answers on port {app['port']} by itself, but balancers reach apps through the nginx of their "
+        "hosts. Remove port."
+        for host, given in apps.items()
+        for app in given
+        if app.get("port") and app.get("state") != "absent"
+    ]
     return found + _differences(apps) + _names(apps) + _fetched(apps, balancers)
 
 

@@ -19,6 +19,8 @@ n=0; while cloud && [ $n -lt {wait} ]; do sleep 1; n=$((n+1)); done
 echo '== os'; cat /etc/os-release
 echo '== arch'; uname -m
 echo '== memory'; grep MemTotal: /proc/meminfo
+echo '== swap'; grep SwapTotal: /proc/meminfo
+echo '== model'; tr -d '\0' 2>/dev/null < /proc/device-tree/model; echo
 echo '== cpus'; nproc
 echo '== python'; /usr/bin/python3 -V
 echo '== init'; cat /proc/1/comm
@@ -43,7 +45,7 @@ exit 0
 def parse(text: str) -> dict[str, Any]:
     """What FACTS printed, as ``ansible_facts.flaskhost`` holds it.
 
-    ``os`` (id, like, codename, version, name), ``arch``, ``memory_mb`` (MiB), ``cpus``, ``python``, ``init``, ``ipv6``,
+    ``os`` (id, like, codename, version, name), ``arch``, ``memory_mb`` and ``swap_mb`` (MiB), ``model`` (of a board), ``cpus``, ``python``, ``init``, ``ipv6``,
     ``uv`` (version that the app role installed), ``cloud_init`` (none, running or done), ``ssh`` (port, client,
     socket_activated, kex, host_keys), ``drained`` (web hosts that this balancer leaves out), ``users`` (by name: uid, gid, groups, comment, home,
     home_exists, shell, locked, expires as in /etc/shadow, password_forced, password_ages), ``packages`` (names of all installed ones). What a host does not
@@ -62,11 +64,13 @@ def parse(text: str) -> dict[str, Any]:
 
     connection = first("ssh").split()
     installed = (line.split() for line in parts.get("packages", []))
-    memory = first("memory").split()
+    memory, swap = (first(name).split() for name in ("memory", "swap"))
     return {
         "os": os_release(parts.get("os", [])),
         "arch": first("arch"),
         "memory_mb": int(memory[1]) // 1024 if len(memory) > 1 else 0,
+        "swap_mb": int(swap[1]) // 1024 if len(swap) > 1 else 0,
+        "model": first("model"),
         "cpus": int(first("cpus") or 0),
         "python": first("python").removeprefix("Python "),
         "init": first("init"),
@@ -84,6 +88,19 @@ def parse(text: str) -> dict[str, Any]:
         "users": _users(parts.get("users", []), parts.get("shadow", []), parts.get("groups", [])),
         "packages": sorted({words[1] for words in installed if len(words) == 2 and words[0] == "installed"}),
     }
+
+
+def small(facts: dict[str, Any], groups: list[str], wish: Any = None) -> str:
+    """Why a host is spared what wears a memory card out or takes memory for little; empty where it is not.
+
+    :param groups: the groups of the inventory that it is in.
+    :param wish: what the inventory says (``flaskhost_small``); None where it says nothing.
+    """
+    if wish is not None:
+        return "flaskhost_small says so" if wish else ""
+    if "raspberry_pi" in groups:
+        return "it is in the group raspberry_pi"
+    return f"it is a {facts['model']}" if facts["model"].startswith("Raspberry Pi") else ""
 
 
 def waited(text: str) -> bool:

@@ -8,7 +8,7 @@ import os
 import sys
 
 from . import boxes, daemon
-from .image import SUITES, Recipe, ensure
+from .image import ARCHS, SUITES, Recipe, ensure
 from .system import Problem
 
 
@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     source = kind.add_mutually_exclusive_group()
     source.add_argument("--suite", choices=SUITES, help="Debian from its archive (default: bookworm)")
     source.add_argument("--image", help="an image of a registry instead, such as ubuntu:24.04")
+    kind.add_argument("--arch", choices=ARCHS, help="of another processor, under emulation: a tenth as fast")
     kind.add_argument("--like-ubuntu", action="store_true", help="ssh by socket, cloud-init's sshd file, needrestart")
 
     one = commands.add_parser("up", parents=[kind], help="make or start a box")
@@ -55,8 +56,8 @@ def main() -> None:
     options = parser().parse_args(words[:split])
     recipe = None
     if options.command in ("up", "image"):
-        asked = options.suite or options.image or options.like_ubuntu or options.command == "image"
-        recipe = Recipe.wanted(options.suite, options.image, options.like_ubuntu) if asked else None
+        asked = options.suite or options.image or options.like_ubuntu or options.arch or options.command == "image"
+        recipe = Recipe.wanted(options.suite, options.image, options.like_ubuntu, options.arch) if asked else None
     match options.command:
         case "up":
             wish = boxes.Wish(options.name, options.born, options.octet, recipe, options.memory)

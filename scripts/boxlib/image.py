@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -16,17 +17,23 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from . import emulation
 from .system import Problem, locked, need, run, say, shared_dir
 
 FILES = Path(__file__).parent / "files"
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 REPOSITORY = "flaskhost-box"
 SUITES = ("bookworm", "trixie", "trixie-mysql")
+ARCHS = ("amd64", "arm64")
+# what was tried of those under emulation
+ARCH_SUITES = ("bookworm", "trixie")
 # a host as a fresh install has it, and nothing a role should bring itself
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "libpam-systemd", "udev", "kmod", "procps", "iproute2", "iputils-ping",
     "openssh-server", "sudo", "python3", "python3-apt", "ca-certificates", "curl", "cron", "logrotate", "gpg", "less",
 )  # fmt: skip
+# under user-mode emulation no unit can be given credentials (it ends with status 243), and none needs any in a box
+UNDER_QEMU = "[Service]\nLoadCredential=\nLoadCredentialEncrypted=\nSetCredential=\nImportCredential=\n"
 DOCKERFILE = """\
 FROM {base}
 COPY tree/ /
@@ -44,10 +51,16 @@ class Recipe:
     suite: str = "bookworm"
     base: str = ""
     like_ubuntu: bool = False
+    # of another processor, which this machine's kernel hands to qemu program by program; empty for its own
+    arch: str = ""
 
     @classmethod
-    def wanted(cls, suite: str | None, base: str | None, like_ubuntu: bool) -> Recipe:
+    def wanted(cls, suite: str | None, base: str | None, like_ubuntu: bool, arch: str | None = None) -> Recipe:
         """From the command line, else from FLASKHOST_BOX_IMAGE or FLASKHOST_BOX_SUITE, else Debian bookworm."""
+        if arch and arch != own_arch():
+            if base or like_ubuntu or (suite or "bookworm") not in ARCH_SUITES:
+                raise Problem(f"--arch {arch} goes with --suite {' or '.join(ARCH_SUITES)} only.")
+            return cls(suite or "bookworm", "", False, arch)
         if not suite and not base:
             base = os.environ.get("FLASKHOST_BOX_IMAGE", "")
             suite = os.environ.get("FLASKHOST_BOX_SUITE", "bookworm")
@@ -71,14 +84,22 @@ class Recipe:
     def title(self) -> str:
         """For people and tags: `bookworm`, `ubuntu-24.04`, `trixie-like-ubuntu`."""
         name = re.sub(r"[^a-z0-9.]+", "-", (self.base or self.suite).lower()).strip("-.")
+        name = f"{name}-{self.arch}" if self.arch else name
         return f"{name}-like-ubuntu" if self.like_ubuntu and self.suite != "trixie-mysql" else name
 
     @property
     def tag(self) -> str:
         """Name of the image, with the hash of all that goes into it."""
-        parts = [repr(dataclasses.astuple(self)), repr(self.packages), DOCKERFILE]
+        kind = (self.suite, self.base, self.like_ubuntu)
+        parts = [repr(kind), repr(self.packages), DOCKERFILE, *([self.arch, UNDER_QEMU] if self.arch else [])]
         parts += [f"{path.name}\n{path.read_text()}" for path in sorted(FILES.iterdir()) + certificates()]
         return f"{REPOSITORY}:{self.title}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:10]}"
+
+
+def own_arch() -> str:
+    """The architecture of this machine, by Debian's name."""
+    machine = platform.machine()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
 def certificates() -> list[Path]:
@@ -94,7 +115,9 @@ def ensure(recipe: Recipe) -> str:
     with locked(shared_dir() / "image.lock"):
         if _exists(tag):
             return tag  # another run was faster
-        say(f"Building the image of {recipe.title} boxes, once (about half a minute) ...")
+        say(
+            f"Building the image of {recipe.title} boxes, once ({'some five minutes' if recipe.arch else 'about half a minute'}) ..."
+        )
         with tempfile.TemporaryDirectory(prefix="flaskhost-image-") as name:
             directory = Path(name)
             directory.chmod(0o755)  # mmdebstrap of an ordinary user reads it under another id
@@ -124,13 +147,21 @@ def _stage(tree: Path) -> None:
 def _build_from_archive(recipe: Recipe, tag: str, directory: Path) -> None:
     """mmdebstrap with its own default mirror; the tar goes straight into docker."""
     need("mmdebstrap", ["mmdebstrap", "debian-archive-keyring"], _WITHOUT_MMDEBSTRAP)
+    if recipe.arch:
+        emulation.ready(recipe.arch)
     _stage(directory / "tree")
+    if recipe.arch:
+        unit = directory / "tree/etc/systemd/system/service.d/50-qemu.conf"
+        unit.parent.mkdir(parents=True)
+        unit.write_text(UNDER_QEMU)
+        unit.chmod(0o644)
     with tarfile.open(directory / "files.tar", "w") as archive:
         for path in sorted((directory / "tree").rglob("*")):
             if path.is_file():
                 archive.add(path, str(path.relative_to(directory / "tree")), filter=_as_root)
     command = [
         "mmdebstrap", "--quiet", "--variant=minbase", "--components=main", f"--include={','.join(recipe.packages)}",
+        *([f"--architectures={recipe.arch}"] if recipe.arch else []),
         f"--customize-hook=tar-in {directory}/files.tar /",
         f'--customize-hook=chroot "$1" /usr/sbin/box-prepare {" ".join(recipe.additions)}',
         recipe.suite.removesuffix("-mysql"), "-",

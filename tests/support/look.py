@@ -47,7 +47,9 @@ def history():
 
 
 def live():
-    """The release that nginx's upstream names."""
+    """The release that nginx's upstream names, or of an app without nginx the file `serving`."""
+    if os.path.exists(f"{ROOT}/serving"):
+        return read(f"{ROOT}/serving").strip()
     found = re.search(rf"unix:{re.escape(RUN)}/([^\s;/]+)\.sock", read(UPSTREAM))
     return found.group(1) if found else ""
 

@@ -39,6 +39,7 @@ def test_defaults() -> None:
         "source": {"kind": "git", "git": "https://example.com/blog.git", "version": "HEAD", "subdir": ""},
         "wsgi": "blog:create_app()",
         "server": "gunicorn",
+        "port": 0,
         "workers": 3,
         "threads": 1,
         "timeout": 30,

@@ -48,6 +48,13 @@ def test_apps_behind_a_balancer() -> None:
     assert {key for key in plain if plain[key] != behind[key]} == {"balancers", "tls", "limits"}
 
 
+def test_app_without_nginx_cannot_be_behind_a_balancer() -> None:
+    (line,) = mistakes({"web1": [app(port=8000)], "web2": [app("gone", port=8000, state="absent")]})
+    assert line == (
+        "web1: the app blog answers on port 8000 by itself, but balancers reach apps through the nginx of their hosts. Remove port."
+    )
+
+
 def test_apps_of_a_balancer() -> None:
     found = _balancer.balanced(
         {"web1": [app(), app("shop")], "web2": [app(), app("gone", state="absent")]}, WEB, "192.0.2.1", "/inventory"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from ansible_collections.flaskhost.stack.plugins.plugin_utils._facts import FACTS, parse, waited
+from ansible_collections.flaskhost.stack.plugins.plugin_utils._facts import FACTS, parse, small, waited
 
 TOLD = """\
 == os
@@ -20,6 +20,10 @@ ID_LIKE=debian
 aarch64
 == memory
 MemTotal:         499932 kB
+== swap
+SwapTotal:        102396 kB
+== model
+Raspberry Pi Zero 2 W Rev 1.0
 == cpus
 4
 == python
@@ -131,3 +135,13 @@ def test_a_host_that_took_changes_back_meanwhile_is_asked_again() -> None:
     assert waited("ops\nroot\n== waited\n7\n== os\n")
     assert not waited("ops\nroot\n== waited\n0\n== os\n")
     assert not waited("ops\nno-root\n")
+
+
+def test_small_hosts() -> None:
+    board = parse(TOLD)
+    assert (board["swap_mb"], board["model"]) == (99, "Raspberry Pi Zero 2 W Rev 1.0")
+    assert small(board, ["web"]) == "it is a Raspberry Pi Zero 2 W Rev 1.0"
+    assert small(parse(""), ["web"]) == ""
+    assert small(parse(""), ["raspberry_pi", "web"]) == "it is in the group raspberry_pi"
+    assert small(board, ["raspberry_pi"], wish=False) == ""
+    assert small(parse(""), [], wish=True) == "flaskhost_small says so"

@@ -38,8 +38,9 @@ class Nginx:
             self.loaded.append(text.split("\n")[-2])
         return 0, ""
 
-    def complaint(self, _app: App, release: str, *, through_web: bool) -> str:
+    def complaint(self, _app: App, release: str, *, through_web: bool, beside: str = "") -> str:
         assert through_web
+        assert not beside
         self.asked.append((self.loaded[-1], release))
         return f"{release} is ill" if release == self.ill else ""
 
@@ -59,7 +60,6 @@ def app(host: Host, monkeypatch: pytest.MonkeyPatch) -> App:
     host.release(made, NEW, "building")
     (host.upstreams / "blog.conf").write_text(text(made, LIVE, "before"))
     write_json(made.paths["lock"], {"token": "t"})
-    monkeypatch.setattr(_traffic, "UPSTREAMS", str(host.upstreams))
     return made
 
 
@@ -68,7 +68,7 @@ def nginx(app: App, host: Host, monkeypatch: pytest.MonkeyPatch) -> Nginx:
     found = Nginx(app, host.upstreams / "blog.conf")
     monkeypatch.setattr(_traffic, "run", found.run)
     monkeypatch.setattr(_traffic, "complaint", found.complaint)
-    monkeypatch.setattr(_traffic, "nginx_workers", list)
+    monkeypatch.setattr(_traffic, "workers_of_web", lambda _app: [])
     monkeypatch.setattr(_traffic, "let_finish", lambda _app, release, _pids: found.finished.append(release))
 
     def apply_fileset(files: list[dict[str, Any]], purge: list[dict[str, Any]], **more: Any) -> list[Change]:

@@ -34,7 +34,7 @@ class World:
         }
         monkeypatch.setattr(release_serve, "AnsibleModule", lambda **_spec: self)
         monkeypatch.setattr(release_serve, "Supervisord", lambda: self)
-        monkeypatch.setattr(release_serve, "nginx_workers", lambda: [11])
+        monkeypatch.setattr(release_serve, "workers_of_web", lambda _app: [11])
         monkeypatch.setattr(release_serve, "serve", lambda *_given: {"canary": self.canary, "seen": ""})
         monkeypatch.setattr(
             release_serve, "boot", lambda _app, _release, _load, steady, _steps: self.told.append(f"steady {steady:g}")
