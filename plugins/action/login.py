@@ -91,8 +91,10 @@ class ActionModule(ActionBase):
         """The result of a login that works, with the host's facts; an error for a system that is not supported."""
         host = str(task_vars.get("inventory_hostname", "this host"))
         facts = parse(told)
-        wish = self._templar.template(task_vars.get("flaskhost_small"))
-        facts["small"] = small(facts, task_vars.get("group_names") or [], None if wish is None else boolean(wish))
+        wish = task_vars.get("flaskhost_small")
+        if wish is not None:
+            wish = boolean(self._templar.template(wish))
+        facts["small"] = small(facts, task_vars.get("group_names") or [], wish)
         supported = self._task.args.get("supported")
         system = f"{facts['os']['id']} {facts['os']['version']}"
         if supported and (system not in supported or facts["init"] != "systemd"):
