@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.load import Report, SteadyLoad
 from tests.support.root import Root
-from tests.support.stack import Stack
+from tests.support.stack import Run, Stack
 from tests.support.wait import eventually
 from tests.support.web import Page, ask
 
@@ -35,7 +35,7 @@ class Front:
         self.address = self.root.address
         self.webs = {host: Root(host) for host in HOSTS}
 
-    def load(self, rate: float = 60, visitors: int = 12) -> SteadyLoad:
+    def load(self, rate: float = 40, visitors: int = 12) -> SteadyLoad:
         return SteadyLoad(self.address, host=SITE, rate=rate, visitors=visitors, patience=60)
 
     def mark(self) -> int:
@@ -53,10 +53,14 @@ class Front:
             if one in names
         ]
 
+    def status(self, **extra: Any) -> Run:
+        """status.yml, without the hosts that go away in these tests."""
+        return self.stack.playbook("status", "--limit", f"{BALANCER},fleet-a", flask_app="shop", **extra)
+
     def view(self, tmp_path: Path) -> dict[str, dict[str, Any]]:
         """What status.yml tells of the hosts."""
         file = tmp_path / "status.json"
-        self.stack.playbook("status", flask_app="shop", flask_status_file=str(file)).check()
+        self.status(flask_status_file=str(file)).check()
         (app,) = json.loads(file.read_text())["balancers"][BALANCER]["apps"]
         return {host["host"]: host for host in app["hosts"]}
 
@@ -131,7 +135,7 @@ def test_reload_loses_nothing(front: Front) -> None:
     with front.load() as load:
         front.root.must("for i in $(seq 10); do nginx -s reload; sleep 0.3; done")
     assert load.report.failed == [], load.report
-    assert load.report.sent > 150
+    assert load.report.sent > 100
     assert load.report.longest_gap < 0.5
 
 
@@ -156,12 +160,12 @@ def test_host_that_is_silent(front: Front, tmp_path: Path) -> None:
     """It takes the time of a connection that is not accepted until it is left out; then nobody waits but one, now and then."""
     with front.load() as load, silent(front.webs["fleet-c"], 14):
         time.sleep(1.5)
-        view = front.stack.playbook("status", "--limit", f"{BALANCER},fleet-a", flask_app="shop")
+        view = front.status()
         time.sleep(2)
     assert "is tried again and again; no answer" in " ".join(view.output.split()), view.output[-3000:]
     lost(load.report, allowed=12)
     times = sorted(when for when, _release in load.report.answered)
-    assert len(times) > 300, "the others serve on"
+    assert len(times) > 200, "the others serve on"
     since = front.mark()
 
     def again() -> bool:
@@ -199,8 +203,7 @@ def test_drained_host_gets_nobody(front: Front, tmp_path: Path) -> None:
     with front.load() as load:
         run = front.stack.playbook("drain", flask_host="fleet-a", state="on").check()
         since = front.mark()
-        assert front.stack.playbook("drain", flask_host="fleet-a", state="on").check().changed == 0
-        # as site.yml would
+        # it is known there, and stays
         assert front.stack.playbook("site", "--tags", "balancer").check().changed == 0
         asked = front.asked(since)
         seen = front.view(tmp_path)
@@ -238,9 +241,13 @@ def test_canary_by_hosts_through_the_balancer(front: Front) -> None:
     with front.load(rate=30) as load:
         front.stack.playbook("deploy", flask_canary_hosts=1, **extra).check()
         sides = [side(visitor) for visitor in visitors]
+        (canary,) = set(sides) - {before}
+        records = [
+            json.loads(web.must("cat /srv/shop/releases/$1/RELEASE.json", canary)) for web in front.webs.values()
+        ]
         front.stack.playbook("promote", **extra).check()
         after = {side(visitor) for visitor in visitors}
     assert load.report.failed == [], load.report
-    assert len(set(sides)) == 2
     assert before in sides
-    assert after == set(sides) - {before}
+    assert after == {canary}
+    assert len({record["preview"] for record in records}) == 1, "one link, whichever host it leads to"
