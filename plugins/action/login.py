@@ -17,6 +17,9 @@ from ansible_collections.flaskhost.stack.plugins.plugin_utils._ways_in import re
 # what ssh says of a port where nothing listens, or where a firewall drops what comes
 _NOBODY_THERE = ("Connection refused", "Connection timed out", "No route to host", "Name or service not known")
 
+# seconds that a host may be behind the control node; a certificate or a list of packages made since then is not valid yet to it
+_BEHIND = 24 * 3600
+
 # how often a new connection that is refused is tried again
 _AGAIN = 2
 
@@ -72,7 +75,7 @@ class ActionModule(ActionBase):
     def _question(self) -> str:
         wait = int(self._task.args.get("cloud_init_timeout") or 0)
         settle = int(self._task.args.get("settle") or 0)
-        return LOGIN + "\n" + FACTS.format(wait=wait, settle=settle)
+        return LOGIN + "\n" + FACTS.format(wait=wait, settle=settle, since=int(time.time()) - _BEHIND if wait else 0)
 
     def _forget(self, user: str, port: int | None) -> None:
         """End the connection that ssh keeps open for later tasks."""
@@ -104,6 +107,13 @@ class ActionModule(ActionBase):
             )
         if supported and not facts["python"]:
             raise AnsibleActionFail(f"{host} has no /usr/bin/python3; install it first: apt-get install python3")
+        behind = (time.time() - facts["clock"]) // _BEHIND
+        if supported and facts["clock"] and behind >= 1:
+            raise AnsibleActionFail(
+                f"The clock of {host} is {behind:.0f} days behind, so it would take certificates and package lists for invalid. A board without "
+                "a clock of its own has the time from the network a moment after its boot: see `timedatectl` there, or set it: "
+                f"sudo date -s @{time.time():.0f}"
+            )
         if user:
             _display.display(f"{host}: logged in as {user}{f' on port {port}' if port else ''}")
         return {

@@ -221,6 +221,15 @@ def start_workers(app: App, release: str, content: str | None, steps: Steps) -> 
             raise ReleaseError(f"probe: a worker process does not stay up: {why}")
 
 
+def hands_over(path: str = "/proc/sys/net/ipv4/tcp_migrate_req") -> bool:
+    """Whether the kernel gives those who wait at a port that is closed to whoever listens there beside it; since Linux 5.14."""
+    try:
+        with open(path, encoding="ascii") as stream:
+            return stream.read().strip() == "1"
+    except OSError:
+        return False
+
+
 def tell_to_end(app: App, former: str, former_workers: list[int]) -> None:
     """Tell a release that has no visitors any more to end, so that it has done so by the time of `retire`.
 
@@ -288,6 +297,11 @@ def main() -> None:
             raise
     except (ReleaseError, SupervisordError) as error:
         module.fail_json(msg=str(error), seconds=steps.seconds)
+    if app.port and not hands_over():
+        module.warn(
+            "This kernel does not hand over connections that wait at a port when a release ends (net.ipv4.tcp_migrate_req); a visitor "
+            "in a thousand may lose one."
+        )
     if phase == "all" and not told["canary"] and params["former"] not in ("", params["release"]):
         tell_to_end(app, params["former"], former_workers)
     told |= {

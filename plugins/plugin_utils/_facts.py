@@ -9,6 +9,7 @@ from typing import Any
 LOGIN = 'id -un; if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo root; else echo no-root; exit 0; fi'
 
 # {settle}: seconds to wait until what an earlier run armed (_guard) is over: the host is about to change
+# {since}: what its clock has to say at least, in seconds of the epoch; a board without a clock of its own learns the time after its boot
 # {wait}: seconds to wait until cloud-init has finished; it holds apt's lock and edits sshd
 FACTS = r"""
 export LC_ALL=C
@@ -16,6 +17,8 @@ n=0; while [ -e /var/lib/flaskhost/revert-armed.json ] && [ $n -lt {settle} ]; d
 echo '== waited'; echo $n
 cloud() {{ [ -x /usr/bin/cloud-init ] && [ ! -e /etc/cloud/cloud-init.disabled ] && [ ! -e /run/cloud-init/result.json ]; }}
 n=0; while cloud && [ $n -lt {wait} ]; do sleep 1; n=$((n+1)); done
+n=0; while [ "$(date +%s)" -lt {since} ] && [ $n -lt 90 ]; do sleep 1; n=$((n+1)); done
+echo '== clock'; date +%s
 echo '== os'; cat /etc/os-release
 echo '== arch'; uname -m
 echo '== memory'; grep MemTotal: /proc/meminfo
@@ -45,11 +48,12 @@ exit 0
 def parse(text: str) -> dict[str, Any]:
     """What FACTS printed, as ``ansible_facts.flaskhost`` holds it.
 
-    ``os`` (id, like, codename, version, name), ``arch``, ``memory_mb`` and ``swap_mb`` (MiB), ``model`` (of a board), ``cpus``, ``python``, ``init``, ``ipv6``,
-    ``uv`` (version that the app role installed), ``cloud_init`` (none, running or done), ``ssh`` (port, client,
-    socket_activated, kex, host_keys), ``drained`` (web hosts that this balancer leaves out), ``users`` (by name: uid, gid, groups, comment, home,
-    home_exists, shell, locked, expires as in /etc/shadow, password_forced, password_ages), ``packages`` (names of all installed ones). What a host does not
-    tell is empty, 0 or false.
+    ``os`` (id, like, codename, version, name), ``arch``, ``memory_mb`` and ``swap_mb`` (MiB), ``model`` (of a board),
+    ``cpus``, ``clock`` (seconds of the epoch), ``python``, ``init``, ``ipv6``, ``uv`` (version that the app role
+    installed), ``cloud_init`` (none, running or done), ``ssh`` (port, client, socket_activated, kex, host_keys),
+    ``drained`` (web hosts that this balancer leaves out), ``users`` (by name: uid, gid, groups, comment, home, home_exists,
+    shell, locked, expires as in /etc/shadow, password_forced, password_ages), ``packages`` (names of all installed ones).
+    What a host does not tell is empty, 0 or false.
     """
     parts: dict[str, list[str]] = {}
     lines: list[str] = []
@@ -71,6 +75,7 @@ def parse(text: str) -> dict[str, Any]:
         "memory_mb": int(memory[1]) // 1024 if len(memory) > 1 else 0,
         "swap_mb": int(swap[1]) // 1024 if len(swap) > 1 else 0,
         "model": first("model"),
+        "clock": int(first("clock") or 0),
         "cpus": int(first("cpus") or 0),
         "python": first("python").removeprefix("Python "),
         "init": first("init"),

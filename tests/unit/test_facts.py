@@ -117,7 +117,7 @@ def test_what_a_host_does_not_tell_is_empty() -> None:
 
 def test_the_script_runs_in_a_plain_shell() -> None:
     shown = subprocess.run(
-        ["/bin/sh", "-c", FACTS.format(wait=0, settle=0)], capture_output=True, text=True, check=True
+        ["/bin/sh", "-c", FACTS.format(wait=0, settle=0, since=0)], capture_output=True, text=True, check=True
     ).stdout
     facts = parse(shown)
     assert facts["cpus"] >= 1

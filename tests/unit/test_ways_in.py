@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 import types
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.flaskhost.stack.plugins.action import confirm, login
 
 ARMED = {
@@ -170,3 +172,20 @@ def test_an_expired_password_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -
     said = "WARNING: Your password has expired.\nPassword change required but no TTY available.\n"
     result = act(monkeypatch, login, Wire((1, said)), {}, users=["root"])
     assert "root: its password has expired" in result["msg"]
+
+
+@pytest.mark.parametrize(("behind", "refused"), [(40 * 86400 + 9, True), (3600, False), (-40 * 86400, False)])
+def test_a_host_that_lives_in_the_past_is_refused(monkeypatch: pytest.MonkeyPatch, behind: int, refused: bool) -> None:
+    told = f'root\nroot\n== waited\n0\n== clock\n{time.time() - behind:.0f}\n== os\nID=debian\nVERSION_ID="12"\n== init\nsystemd\n== python\nPython 3.11.2\n'
+    given: dict[str, Any] = {"users": ["root"], "supported": ["debian 12"], "cloud_init_timeout": 5}
+    if refused:
+        with pytest.raises(
+            AnsibleActionFail, match="The clock of box is 40 days behind, so it would take certificates"
+        ):
+            act(monkeypatch, login, Wire((0, told)), **given)
+    else:
+        wire = Wire((0, told))
+        assert act(monkeypatch, login, wire, **given)["user"] == "root"
+        # it waits there for the time from the network
+        (since,) = (int(word) for word in re.findall(r'"\$\(date \+%s\)" -lt (\d+)', wire.told[0]))
+        assert 0 <= time.time() - 86400 - since < 10
