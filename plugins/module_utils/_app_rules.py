@@ -291,7 +291,8 @@ def _database(app: App, site: Site) -> None:
         if site.database_hosts is not None and app.host not in site.database_hosts:
             app.tell(
                 "database.host",
-                f"{show(host)} means {app.host} itself, which has no database server. Put the host into the group db, or name a server.",
+                f"{show(host)} means {app.host} itself, which has no database server. Put the host into the group db, name a server, "
+                "or write engine: sqlite, which needs none and is right for a small host.",
             )
     elif not site.is_ours(host) and not _can_log_in(app):
         app.tell(

@@ -13,6 +13,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._releases import A
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
 from ansible_collections.flaskhost.stack.plugins.module_utils._traffic import serve
 from ansible_collections.flaskhost.stack.plugins.modules.release_begin import canary_of
+from ansible_collections.flaskhost.stack.plugins.modules.release_serve import hands_over
 
 from tests.support.host import Host
 
@@ -114,3 +115,12 @@ def test_answers_of_the_other_one_on_the_port_say_nothing() -> None:
         ask(f"200 {NEW}", f"500 {NEW}", f"200 {NEW}")
     with pytest.raises(StopIteration):
         ask(f"200 {NEW}", "200 stranger", f"200 {NEW}")
+
+
+def test_a_kernel_that_hands_nobody_over_is_told(tmp_path: Path) -> None:
+    setting = tmp_path / "tcp_migrate_req"
+    assert not hands_over(str(setting)), "an old kernel does not know it"
+    setting.write_text("0\n")
+    assert not hands_over(str(setting))
+    setting.write_text("1\n")
+    assert hands_over(str(setting))
