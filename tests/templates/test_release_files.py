@@ -324,6 +324,29 @@ def test_answers_name_the_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "bind" not in found
 
 
+@pytest.mark.parametrize(
+    ("direct", "visitor", "told"),
+    [
+        (True, "192.0.2.7", {}),
+        # a tunnel on the host itself, and the probe on the socket
+        (True, "127.0.0.1", {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_FORWARDED": "proto=https"}),
+        (True, "", {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_FORWARDED": "proto=https"}),
+        # nginx has seen to it
+        (False, "192.0.2.7", {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_FORWARDED": "proto=https"}),
+    ],
+)
+def test_who_comes_without_a_proxy_cannot_say_who_he_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direct: bool, visitor: str, told: dict[str, str]
+) -> None:
+    found = settings(tmp_path, monkeypatch)
+    seen: dict[str, str] = {}
+    app = found["_NamesItsRelease"](lambda environ, _start: seen.update(environ) or [], RELEASE, direct)
+    forwarded = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_FORWARDED": "proto=https"}
+    app({"REMOTE_ADDR": visitor, "HTTP_HOST": "x", **forwarded}, lambda *_given: None)
+    assert {name: value for name, value in seen.items() if "FORWARDED" in name} == told
+    assert seen["HTTP_HOST"] == "x"
+
+
 def test_settings_of_the_app_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = "import multiprocessing\nmax_requests = 1000\numask = 0o77\ndef post_worker_init(worker):\n    worker.mine = worker.wsgi\n"
     (tmp_path / "gunicorn.conf.py").write_text(own + "größe = 'ö'\n", encoding="utf-8")

@@ -6,10 +6,11 @@ from __future__ import annotations
 import os
 from ipaddress import IPv4Network as Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 import testrun
-from boxlib import daemon, plan
+from boxlib import daemon, emulation, image, plan
 from boxlib.image import Recipe
 from boxlib.system import Problem
 
@@ -114,6 +115,25 @@ def test_an_image_is_named_after_all_that_goes_into_it(monkeypatch: pytest.Monke
     assert len({recipe.tag for recipe in (plain, *others)}) == 5
     assert Recipe("", "ubuntu:24.04").tag.startswith("flaskhost-box:ubuntu-24.04-")
     assert Recipe.wanted("trixie-mysql", None, like_ubuntu=False).additions == ["like-ubuntu", "mysql"]
+
+
+def test_box_of_another_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(image, "own_arch", lambda: "amd64")
+    arm = Recipe.wanted(None, None, False, "arm64")
+    assert (arm.title, arm.arch) == ("bookworm-arm64", "arm64")
+    assert arm.tag != Recipe("bookworm").tag
+    assert Recipe.wanted(None, None, False, "amd64") == Recipe("bookworm"), "it needs no emulation"
+    for given in ({"suite": "trixie-mysql"}, {"base": "ubuntu:24.04"}, {"like_ubuntu": True}):
+        wish: dict[str, Any] = {"suite": None, "base": None, "like_ubuntu": False, **given}
+        with pytest.raises(Problem, match="--arch arm64 goes with --suite bookworm or trixie only"):
+            Recipe.wanted(**wish, arch="arm64")
+    monkeypatch.setattr(emulation, "BINFMT", tmp_path)
+    assert not emulation.registered("qemu-aarch64")
+    for flags, right in (("flags: OC", False), ("flags: POCF", True)):
+        (tmp_path / "qemu-aarch64").write_text(f"enabled\ninterpreter /usr/bin/qemu-aarch64-static\n{flags}\n")
+        assert emulation.registered("qemu-aarch64") is right, "in a container its file is not there"
+    (tmp_path / "qemu-aarch64").write_text("disabled\nflags: F\n")
+    assert not emulation.registered("qemu-aarch64")
 
 
 def test_the_environment_chooses_the_image_unless_the_command_line_does(monkeypatch: pytest.MonkeyPatch) -> None:
