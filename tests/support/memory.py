@@ -65,7 +65,9 @@ class Memory:
 
     def _look(self) -> None:
         while not self._over.wait(_LOOK):
-            self.peak = max(self.peak, self.taken())
+            # its control group goes away for the moment of a power cut
+            with contextlib.suppress(OSError):
+                self.peak = max(self.peak, self.taken())
 
     def __enter__(self) -> Memory:
         self._thread.start()
