@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pure parts of `make growth`: medians, ratios to one host, the table."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.bench.bench_report import Trace
+
+# what a deploy to this many hosts may cost, as a ratio to a deploy to one
+GOAL, GOAL_SIZE = 2.0, 8
+KINDS = ("second_converge", "deploy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One run: which, on how many hosts, and what it took."""
+
+    kind: str
+    size: int
+    seconds: float
+    trace: Trace
+
+
+def medians(points: Sequence[Point]) -> dict[tuple[str, int], float]:
+    """Median seconds by kind and number of hosts."""
+    values: dict[tuple[str, int], list[float]] = {}
+    for point in points:
+        values.setdefault((point.kind, point.size), []).append(point.seconds)
+    return {key: statistics.median(each) for key, each in values.items()}
+
+
+def ratios(points: Sequence[Point]) -> dict[tuple[str, int], float]:
+    """The same as ratios to the smallest number of hosts that was measured."""
+    seconds = medians(points)
+    least = min((size for _, size in seconds), default=1)
+    return {(kind, size): value / seconds[kind, least] for (kind, size), value in seconds.items()}
+
+
+def over(points: Sequence[Point]) -> bool:
+    """Whether the goal is missed; compared as printed, with two digits."""
+    return round(ratios(points).get(("deploy", GOAL_SIZE), 0), 2) > GOAL
+
+
+def table(points: Sequence[Point]) -> str:
+    """A line for each number of hosts."""
+    seconds, ratio = medians(points), ratios(points)
+    lines = [f"{'hosts':>5}  {'second converge':>22}  {'deploy':>22}"]
+    for size in sorted({size for _, size in seconds}):
+        cells = [f"{seconds[kind, size]:10.1f} s {ratio[kind, size]:7.2f} x" for kind in KINDS]
+        late = "  OVER" if size == GOAL_SIZE and over(points) else ""
+        lines.append(f"{size:5}  {cells[0]:>22}  {cells[1]:>22}{late}")
+    return "\n".join(lines)
+
+
+def document(points: Sequence[Point], compared: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
+    """What build/growth.json holds: seconds and ratios by kind and number of hosts; settings, if they were compared."""
+    seconds, ratio = medians(points), ratios(points)
+    return {
+        "goal": {"hosts": GOAL_SIZE, "ratio": GOAL},
+        "sizes": [
+            {
+                "hosts": size,
+                **{
+                    kind: {"seconds": round(seconds[kind, size], 2), "ratio": round(ratio[kind, size], 3)}
+                    for kind in KINDS
+                },
+            }
+            for size in sorted({size for _, size in seconds})
+        ],
+        "settings": {
+            name: {kind: round(value, 2) for (kind, _), value in medians(each).items()}
+            for name, each in compared.items()
+        },
+    }
