@@ -6,6 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # which box `make box` makes, and how: make box NAME=try OPTIONS="--suite trixie --born pi"
 NAME ?= rehearsal
 OPTIONS ?=
+FLEET ?= 0
 
 .PHONY: help
 help:  ## this list
@@ -20,8 +21,8 @@ box: setup  ## a bare host to try things on (NAME=..., OPTIONS="--suite trixie -
 	@scripts/box up $(NAME) $(OPTIONS)
 
 .PHONY: rehearse
-rehearse: setup  ## the inventory's rehearsal host, from nothing to a served Flask app
-	@scripts/rehearse
+rehearse: setup  ## the inventory's rehearsal host, from nothing to a served Flask app (FLEET=1: balancer, web hosts, database)
+	@FLEET=$(FLEET) scripts/rehearse
 
 .PHONY: test
 test: setup  ## unit, template and Molecule tests, as CI runs them (ONLY="unit default" for some)
@@ -46,6 +47,10 @@ bench: setup  ## how long things take, against a plain shell script doing the sa
 .PHONY: faults
 faults: setup  ## a deploy fails, is killed, loses its host at each step, all under load (ONLY="build/fail switch" for some)
 	@PYTHONPATH=.ansible/collections python -m tests.faults $(ONLY)
+
+.PHONY: growth
+growth: setup  ## how site.yml and deploy.yml grow from one host to eight (OPTIONS="--sizes 1 16 --settings")
+	@PYTHONPATH=.ansible/collections python -m tests.growth $(OPTIONS)
 
 .PHONY: audit
 audit: setup  ## a converged box judged by ssh-audit, sslyze, a scan of all ports and Lynis

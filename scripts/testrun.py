@@ -68,6 +68,7 @@ def parts() -> list[Part]:
     ]
     return [
         *(Part(name, ("molecule", "test", "--scenario-name", name), needs_boxes=True) for name in scenarios),
+        Part("vagrant", ("pytest", "-q", "tests/vagrant"), needs_boxes=True, counts=True),
         Part("unit", ("pytest", "-q", *folders), counts=True),
         # the example has requirements of its own, so it gets an environment of its own
         Part("guestbook", (*_GUESTBOOK, "pytest", "-q", "examples/guestbook/tests"), counts=True),
@@ -86,8 +87,11 @@ def counted(log: str) -> tuple[int, int]:
 
 
 def causes(log: str) -> list[str]:
-    """What pytest's short summaries of a log say failed: `FAILED FILE::TEST - reason`, or `ERROR ...`."""
-    return re.findall(r"^(?:FAILED|ERROR) .*::.*$", COLOUR.sub("", log), re.MULTILINE)
+    """What pytest's short summaries of a log say failed: `FAILED FILE::TEST - reason`, or `ERROR ...`.
+
+    In the log of a scenario they are elements of a list, and folded.
+    """
+    return re.findall(r"^(?: *- '?)?((?:FAILED|ERROR) \S+::.*?)'?$", COLOUR.sub("", log), re.MULTILINE)
 
 
 class Suite:

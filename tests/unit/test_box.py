@@ -174,11 +174,14 @@ def test_causes_are_what_pytests_short_summaries_name() -> None:
         "ERROR    in a log line\n"
         "\x1b[31mFAILED\x1b[0m test_edge.py::test_a[ansible://a] - assert 1 == 2\n"
         "ERROR test_b.py::test_b - OSError: no\n"
+        "    - 'FAILED molecule/a/tests/test_c.py::test_long_name\n"
+        "        - AssertionError: no'\n"
         "1 failed, 1 error in 2.00s\n"
     )
     assert testrun.causes(log) == [
         "FAILED test_edge.py::test_a[ansible://a] - assert 1 == 2",
         "ERROR test_b.py::test_b - OSError: no",
+        "FAILED molecule/a/tests/test_c.py::test_long_name",
     ]
 
 

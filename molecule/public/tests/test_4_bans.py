@@ -132,10 +132,10 @@ def test_tries_before_the_first_login_are_forgiven(
     host.check_output("systemctl stop fail2ban && rm -f /var/lib/fail2ban/fail2ban.sqlite3")
     try:
         for one in (mended, other):
-            one.attack("names")
+            one.attack("names", times=20)
         failures = "journalctl -u ssh --since -1min -o cat | grep -c 'Invalid user guest.* from {} '"
         for one in (mended, other):
-            eventually(lambda one=one: int(host.run(failures.format(one.address)).stdout) >= 12)
+            eventually(lambda one=one: int(host.run(failures.format(one.address)).stdout) >= 12, seconds=30)
         assert mended.shell.run(mended.ssh("-o IdentitiesOnly=yes -i /tmp/right ops")).rc == 0
     finally:
         mended.shell.run("rm -f /tmp/right")
