@@ -31,12 +31,19 @@ def app_mistakes(
     database_hosts: Any = None,
     acme_directories: Any = None,
     acme_authorities: Any = None,
+    primary: Any = "",
 ) -> list[str]:
     """Documented in app_mistakes.yml."""
     if not isinstance(flask_apps_by_host, Mapping):
         raise AnsibleFilterError("app_mistakes needs a mapping of host names to what each host has in flask_apps.")
     folder = plain(base) or ""
-    found = mistakes(plain(flask_apps_by_host), plain(vault_by_host or {}), folder, plain(database_hosts))
+    found = mistakes(
+        plain(flask_apps_by_host),
+        plain(vault_by_host or {}),
+        folder,
+        plain(database_hosts),
+        primary=str(plain(primary) or ""),
+    )
     return found + acme_mistakes(plain(acme_directories or {}), plain(acme_authorities or {}), folder)
 
 

@@ -18,12 +18,20 @@ def databases(
     addresses: Any = None,
     vault_by_host: Any = None,
     secrets: Any = None,
+    servers: Any = None,
+    group: Any = None,
 ) -> list[dict[str, Any]]:
     """Documented in databases.yml."""
     by_host, vaults = plain(flask_apps_by_host or {}), plain(vault_by_host or {})
     try:
-        apps = {web: resolve.merged(apps or [], vaults.get(web)) for web, apps in by_host.items()}
-        return resolve.databases(apps, str(host), plain(names or []), plain(addresses or {}), plain(secrets or {}))
+        used = plain(servers or {})
+        apps = {
+            web: resolve.at_server(resolve.merged(apps or [], vaults.get(web)), used.get(web))
+            for web, apps in by_host.items()
+        }
+        return resolve.databases(
+            apps, str(host), plain(names or []), plain(addresses or {}), plain(secrets or {}), plain(group or [])
+        )
     except resolve.ResolveError as error:
         raise AnsibleFilterError(str(error)) from None
 

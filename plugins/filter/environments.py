@@ -10,21 +10,23 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import plain
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import (
     ResolveError,
+    at_server,
     environment,
     merged,
     present,
 )
 
 
-def environments(flask_apps: Any, vault: Any = None, secrets: Any = None) -> dict[str, dict[str, str]]:
+def environments(
+    flask_apps: Any, vault: Any = None, secrets: Any = None, database_server: Any = None
+) -> dict[str, dict[str, str]]:
     """Documented in environments.yml."""
     apps, generated = plain(flask_apps or []), plain(secrets or {})
     if any("paths" in app for app in apps):
         raise AnsibleFilterError("environments needs flask_apps itself: resolved apps hold no environment.")
     try:
-        return {
-            app["name"]: environment(app, generated.get(app["name"])) for app in present(merged(apps, plain(vault)))
-        }
+        placed = at_server(merged(apps, plain(vault)), plain(database_server))
+        return {app["name"]: environment(app, generated.get(app["name"])) for app in present(placed)}
     except ResolveError as error:
         raise AnsibleFilterError(str(error)) from None
 

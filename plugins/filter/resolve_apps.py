@@ -8,15 +8,21 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import plain
-from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import merged, resolve
+from ansible_collections.flaskhost.stack.plugins.module_utils._app_resolve import at_server, merged, resolve
 
 
 def resolve_apps(
-    flask_apps: Any, vault: Any = None, host: Any = None, address: Any = "", base: Any = "", database: Any = ""
+    flask_apps: Any,
+    vault: Any = None,
+    host: Any = None,
+    address: Any = "",
+    base: Any = "",
+    database: Any = "",
+    database_server: Any = None,
 ) -> list[dict[str, Any]]:
     """Documented in resolve_apps.yml."""
     try:
-        apps = merged(plain(flask_apps or []), plain(vault))
+        apps = at_server(merged(plain(flask_apps or []), plain(vault)), plain(database_server))
         return resolve(apps, plain(host), plain(address) or "", plain(base) or "", plain(database) or "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AnsibleFilterError(

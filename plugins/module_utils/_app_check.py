@@ -37,6 +37,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
     Key,
     children,
 )
+from ansible_collections.flaskhost.stack.plugins.module_utils._database_servers import Servers, servers
 
 # what preflight hands over for a web host without the variable: an empty list would be an order to stop all its apps
 MISSING = "(missing)"
@@ -61,19 +62,23 @@ def mistakes(
     base: str = "",
     database_hosts: Mapping[str, Any] | None = None,
     exists: Callable[[str], bool] = os.path.exists,
+    primary: str = "",
 ) -> list[str]:
     """All mistakes; none means that the apps can be resolved.
 
     by_host, vault_by_host: what each host has in flask_apps and vault_flask_apps, of any type.
     base: where relative paths of the control node start. database_hosts: the addresses of each host that gets a database
-    server from us, by its name; None when unknown, which leaves out the checks that need it.
+    server from us, by its name; None when unknown, which leaves out the checks that need it. primary: the one of them that
+    takes what is written, where all hold the same data.
     """
     report = Report()
-    site = Site(
-        base,
-        exists,
-        None if database_hosts is None else {host: _names(host, found) for host, found in database_hosts.items()},
-    )
+    if database_hosts and primary and primary not in database_hosts:
+        known_hosts = one_of(sorted(map(str, database_hosts)))
+        report.add(
+            "group db", f"mysql_primary: {show(primary)} is no host of it. Write one of {known_hosts}, or remove it."
+        )
+        primary = next(iter(database_hosts))
+    site = Site(base, exists, None if database_hosts is None else _servers(database_hosts, primary))
     hosts = {str(host): _apps_of(str(host), plain(raw), report) for host, raw in by_host.items()}
     known = {app.name for apps in hosts.values() for app in apps if app.name}
     for host, raw in (vault_by_host or {}).items():
@@ -86,9 +91,9 @@ def mistakes(
     return report.lines()
 
 
-def _names(host: str, addresses: Any) -> set[str]:
-    given = plain(addresses) or []
-    return {host, *([given] if isinstance(given, str) else given)}
+def _servers(database_hosts: Mapping[str, Any], primary: str) -> Servers:
+    given = {str(host): plain(addresses) or [] for host, addresses in database_hosts.items()}
+    return servers({host: [one] if isinstance(one, str) else one for host, one in given.items()}, primary)
 
 
 def _apps_of(host: str, raw: Any, report: Report) -> list[App]:

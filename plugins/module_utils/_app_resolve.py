@@ -7,6 +7,7 @@ Pure functions. Input is expected to be free of mistakes (see _app_check).
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
     plain_default,
 )
 from ansible_collections.flaskhost.stack.plugins.module_utils._certificates import ACME_DIRECTORY, DIRECTORY
+from ansible_collections.flaskhost.stack.plugins.module_utils._database_servers import DATABASE_CA
 from ansible_collections.flaskhost.stack.plugins.module_utils._database_url import Database, parse
 from ansible_collections.flaskhost.stack.plugins.module_utils._plan import Plan, plan
 
@@ -46,6 +48,25 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
             continue
         old = result.get(name)
         result[name] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def at_server(apps: Iterable[Mapping[str, Any]], server: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The merged apps of one web host, each with the database server that it uses.
+
+    server: {address, names}: of the server that apps use which name none (empty: the host itself), and all names and
+    addresses of database servers of ours. Those are spoken to by TLS.
+    """
+    address, names = (server or {}).get("address") or "", (server or {}).get("names") or ()
+    result = []
+    for app in apps:
+        database = app.get("database") or {}
+        if database.get("engine") == "mysql":
+            database = {**database, "host": database.get("host") or address or plain_default("database.host")}
+            if database["host"] in names and database["host"] not in LOCAL_ADDRESSES:
+                database["ca"] = DATABASE_CA
+            app = {**app, "database": database}
+        result.append(dict(app))
     return result
 
 
@@ -227,13 +248,16 @@ def _tls(app: Mapping[str, Any], base: str) -> dict[str, Any]:
 
 
 def database_of(app: Mapping[str, Any]) -> dict[str, Any]:
-    """Engine, name, user, host, port and path of an app's database; what an engine does not have is empty."""
+    """Engine, name, user, host, port, path and ca of an app's database; what an engine does not have is empty.
+
+    ca: the file on the web host that vouches for the server; empty for a local one and for one that is not ours.
+    """
     return _database(app, _paths(app["name"])["shared"])
 
 
 def _database(app: Mapping[str, Any], shared: str) -> dict[str, Any]:
     engine = _get(app, "database.engine")
-    result: dict[str, Any] = {"engine": engine, "name": "", "user": "", "host": "", "port": 0, "path": ""}
+    result: dict[str, Any] = {"engine": engine, "name": "", "user": "", "host": "", "port": 0, "path": "", "ca": ""}
     if engine == "sqlite":
         result["path"] = f"{shared}/{app['name']}.sqlite3"
     elif engine != "none":
@@ -245,6 +269,7 @@ def _database(app: Mapping[str, Any], shared: str) -> dict[str, Any]:
         if result["host"] in LOCAL_ADDRESSES:
             # `localhost` would mean a socket to some drivers and ::1 to others.
             result["host"] = "127.0.0.1"
+        result["ca"] = app["database"].get("ca", "")
     return result
 
 
@@ -312,7 +337,11 @@ def database_url(app: Mapping[str, Any], secrets: Mapping[str, Any] | None) -> s
     user, password = (quote(text, safe="") for text in (database["user"], database_password(app, secrets)))
     host = f"[{database['host']}]" if ":" in database["host"] else database["host"]
     url = f"{DATABASE_SCHEMES[database['engine']]}://{user}:{password}@{host}:{database['port']}/{database['name']}"
-    return f"{url}?charset=utf8mb4" if database["engine"] == "mysql" else url
+    if database["engine"] != "mysql":
+        return url
+    # with it, drivers insist on TLS and on a certificate that has this address
+    trust = f"&ssl_ca={quote(database['ca'])}" if database["ca"] else ""
+    return f"{url}?charset=utf8mb4{trust}"
 
 
 def as_text(value: Any) -> str:
@@ -328,19 +357,21 @@ def databases(
     names: Iterable[str] = (),
     addresses: Mapping[str, Any] | None = None,
     secrets: Mapping[str, Any] | None = None,
+    group: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """What the database server on host `here` must hold: {engine, name, user, password, hosts} merged over the web hosts.
 
-    hosts: merged apps by web host. names: what apps may call this server in database.host, beside `here`.
+    hosts: apps by web host, see `at_server`. names: what apps may call this server in database.host, beside `here`.
     addresses: address or addresses each web host comes from. secrets: generated secrets by app name.
+    group: the database hosts that hold the same data; each of them has the users of all.
     """
-    own = {here, *names}
+    own, same = {here, *names}, {here, *group}
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for web, apps in hosts.items():
         for app in present(apps):
             database = database_of(app)
             local = database["host"] in LOCAL_ADDRESSES
-            if database["engine"] not in DATABASE_PORTS or not (web == here if local else database["host"] in own):
+            if database["engine"] not in DATABASE_PORTS or not (web in same if local else database["host"] in own):
                 continue
             password = database_password(app, (secrets or {}).get(app["name"]))
             key = (database["engine"], database["name"], database["user"])
@@ -352,7 +383,7 @@ def databases(
                     f"database user {database['user']} on {here} has two passwords; app {app['name']} on {web} brings another one."
                 )
             come_from = ["127.0.0.1", "localhost"] if web == here else []
-            if not local:
+            if not local or web != here:
                 come_from += _addresses(web, addresses, needed=web != here)
             entry["hosts"] += [address for address in come_from if address not in entry["hosts"]]
     return list(found.values())
@@ -364,4 +395,13 @@ def _addresses(web: str, addresses: Mapping[str, Any] | None, needed: bool) -> l
         raise ResolveError(
             f"no address of web host {web}: give it in addresses, so that its database users may come from there."
         )
-    return [given] if isinstance(given, str) else list(given)
+    found = [given] if isinstance(given, str) else list(given)
+    for address in found if needed else ():
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise ResolveError(
+                f"web host {web} is known by the name {address}, but database users are limited to addresses: "
+                f"give {web} the address from which it connects, as flaskhost_internal_address."
+            ) from None
+    return found

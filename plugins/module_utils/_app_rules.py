@@ -19,6 +19,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_schema import
     LOCAL_ADDRESSES,
     RESERVED_NAMES,
 )
+from ansible_collections.flaskhost.stack.plugins.module_utils._database_servers import Servers
 from ansible_collections.flaskhost.stack.plugins.module_utils._database_url import parse
 
 WSGI_EXAMPLES = "Examples: blog:app, blog.wsgi:application, blog:create_app(), blog:create_app('production')"
@@ -97,16 +98,21 @@ class Site:
 
     base: str
     exists: Callable[[str], bool]
-    database_hosts: dict[str, set[str]] | None
+    servers: Servers | None
 
     def server(self, app: App, host: str) -> str:
         """One name for a database server, however apps call it."""
         if host in LOCAL_ADDRESSES:
             return app.host
-        return next((name for name, names in (self.database_hosts or {}).items() if host in names), host)
+        return (self.servers.owner(host, app.host) if self.servers else "") or host
+
+    def host_of(self, app: App) -> str:
+        """The database server of an app: the one it names, or the one for all."""
+        default = self.servers.default(app.host) if self.servers and app.get("database.engine") == "mysql" else ""
+        return str(app.get("database.host") or default or LOCAL_ADDRESSES[0])
 
     def is_ours(self, host: str) -> bool:
-        return any(host in names for names in (self.database_hosts or {}).values())
+        return self.servers is not None and host in self.servers.names
 
 
 def app_rules(app: App, site: Site) -> None:
@@ -278,7 +284,7 @@ def _database(app: App, site: Site) -> None:
                 f"engine {engine} has no password, but vault_flask_apps.{app.label} gives one. Write engine: mysql, or remove it.",
             )
         return
-    host = app.get("database.host", "127.0.0.1")
+    host = site.host_of(app)
     if app.is_bad("database.host"):
         return
     local = host in LOCAL_ADDRESSES
@@ -288,7 +294,7 @@ def _database(app: App, site: Site) -> None:
             "postgresql: there is no role for it yet. Name an external server in database.host, or use mysql or sqlite.",
         )
     elif local:
-        if site.database_hosts is not None and app.host not in site.database_hosts:
+        if site.servers is not None and app.host not in site.servers.hosts:
             app.tell(
                 "database.host",
                 f"{show(host)} means {app.host} itself, which has no database server. Put the host into the group db, name a server, "
@@ -298,6 +304,18 @@ def _database(app: App, site: Site) -> None:
         app.tell(
             "database",
             f"no password for the external server {host}. Put it into vault_flask_apps.{app.label or '<app>'}.database.password.",
+        )
+    if site.servers and site.servers.replicated:
+        _primary(app, host, site.servers)
+
+
+def _primary(app: App, host: str, servers: Servers) -> None:
+    owner = servers.owner(host, app.host)
+    if owner and owner != servers.primary and servers.primary in servers.hosts:
+        app.tell(
+            "database.host",
+            f"{show(host)} is {owner}, a replica that takes nothing: the group db has its primary on {servers.primary}. Leave database.host out, "
+            "and it is always the primary; or set mysql_replication: false, where each host of db is a server of its own.",
         )
 
 
@@ -435,7 +453,7 @@ def inventory_rules(apps: list[App], site: Site) -> None:
         ):
             continue
         database = database_of(app.value)
-        server = site.server(app, database["host"])
+        server = site.server(app, site.host_of(app))
         for kind, seen in (("name", names), ("user", users)):
             first = seen.setdefault((engine, server, database[kind]), app)
             if first is not app:

@@ -345,11 +345,12 @@ KEYS: tuple[Key, ...] = (
     Key(
         "database.host",
         "text",
-        "The database server as the web hosts reach it.",
+        "The database server as the web hosts reach it. One of the group `db` is spoken to by TLS; see [databases.md](databases.md).",
         "host: 10.0.0.5",
         default="127.0.0.1",
+        derived="the host itself where it is in the group `db`, else the host of that group, of several the primary",
         rule="host",
-        refuses="a local database on a host without a database server",
+        refuses="a local database on a host without a database server; a replica",
     ),
     Key(
         "database.port",

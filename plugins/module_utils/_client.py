@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import os
 import shutil
 import subprocess
@@ -56,6 +57,15 @@ class Client:
                     process.stdin.write(statement)
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
+
+    def stream(self, words: list[str], other: Client, others_words: list[str], first: bytes = b"") -> None:
+        """Have a program of `other` read what one of ours prints, after some statements of the caller's."""
+        with self._running(words, subprocess.PIPE) as process:
+            out, feed = process.stdout, process.stdin
+            assert out
+            assert feed
+            feed.close()
+            other.load(others_words, itertools.chain([first], iter(lambda: out.read(2**20), b"")))
 
     @contextlib.contextmanager
     def _running(self, words: list[str], output: int) -> Iterator[subprocess.Popen[bytes]]:

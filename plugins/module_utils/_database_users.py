@@ -29,29 +29,36 @@ def native_hash(password: str) -> str:
     return "*" + hashlib.sha1(once, usedforsecurity=False).hexdigest().upper()
 
 
-def wanted_grants(name: str, user: str, host: str, password: str, mariadb: bool) -> set[str]:
+def wanted_grants(name: str, user: str, host: str, password: str, mariadb: bool, tls: bool = False) -> set[str]:
     """What SHOW GRANTS prints of a user with all rights in one database and none elsewhere."""
     account = f"{_quoted(user)}@{_quoted(host)}"
     # MariaDB shows the hash here, MySQL elsewhere
-    secret = f" IDENTIFIED BY PASSWORD '{native_hash(password)}'" if mariadb else ""
+    secret = f" IDENTIFIED BY PASSWORD '{native_hash(password)}'{' REQUIRE SSL' if tls else ''}" if mariadb else ""
     return {f"GRANT USAGE ON *.* TO {account}{secret}", f"GRANT ALL PRIVILEGES ON {_quoted(name)}.* TO {account}"}
 
 
 def is_as_wanted(
-    wanted: dict[str, Any], host: str, mariadb: bool, grants: Iterable[str], stored: tuple[str, str]
+    wanted: dict[str, Any],
+    host: str,
+    mariadb: bool,
+    grants: Iterable[str],
+    stored: tuple[str, str, str],
+    tls: bool = False,
 ) -> bool:
     """Whether a user has the wanted password and exactly the wanted rights.
 
     :param wanted: name (of the database), user, password.
     :param grants: the lines of SHOW GRANTS.
-    :param stored: plugin and authentication_string of mysql.user; only MySQL's counts.
+    :param stored: plugin, authentication_string and ssl_type of mysql.user; only MySQL's counts.
+    :param tls: whether it has to come over TLS.
     """
     user, password = str(wanted["user"]), str(wanted["password"])
-    if set(grants) != wanted_grants(str(wanted["name"]), user, host, password, mariadb):
+    if set(grants) != wanted_grants(str(wanted["name"]), user, host, password, mariadb, tls):
         return False
     return mariadb or stored == (
         "caching_sha2_password",
         mysql_sha256_password_hash(password, salt_of(user, host)),
+        "ANY" if tls else "",
     )
 
 

@@ -38,6 +38,15 @@ options:
       engine:
         description: Is not looked at.
         type: str
+  tls:
+    description: Whether users from any host but those in O(plain_hosts) have to come over TLS.
+    type: bool
+    default: false
+  plain_hosts:
+    description: Hosts from which users need no TLS.
+    type: list
+    elements: str
+    default: [127.0.0.1, localhost, "::1"]
   socket:
     description: The server's socket, over which root logs in.
     type: path
@@ -73,6 +82,7 @@ salts:
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -82,8 +92,14 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._database_users im
 _NO_SUCH_GRANT = 1141
 
 
-def look(connection: Any, wanted: list[dict[str, Any]], errors: Any) -> tuple[list[str], list[str]]:
-    """Missing databases and due users, over an open connection; `errors` is pymysql's module of exceptions."""
+def look(
+    connection: Any, wanted: list[dict[str, Any]], errors: Any, tls: Callable[[str], bool] = lambda host: False
+) -> tuple[list[str], list[str]]:
+    """Missing databases and due users, over an open connection.
+
+    :param errors: pymysql's module of exceptions.
+    :param tls: whether a user from this host has to come over TLS.
+    """
     cursor = connection.cursor()
 
     def ask(query: str, *values: str) -> list[tuple[str, ...]]:
@@ -103,10 +119,12 @@ def look(connection: Any, wanted: list[dict[str, Any]], errors: Any) -> tuple[li
                     raise
                 grants = []
             stored = ask(
-                "SELECT plugin, authentication_string FROM mysql.user WHERE user=%s AND host=%s", one["user"], host
+                "SELECT plugin, authentication_string, ssl_type FROM mysql.user WHERE user=%s AND host=%s",
+                one["user"],
+                host,
             )
-            plugin, text = (*stored[0],) if stored else ("", "")
-            if not is_as_wanted(one, host, mariadb, grants, (plugin, text)):
+            plugin, text, kind = (*stored[0],) if stored else ("", "", "")
+            if not is_as_wanted(one, host, mariadb, grants, (plugin, text, kind), tls(host)):
                 due.append(f"{one['user']}@{host}")
     return missing, due
 
@@ -127,6 +145,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "databases": {"type": "list", "elements": "dict", "required": True, "options": database},
+            "tls": {"type": "bool", "default": False},
+            "plain_hosts": {"type": "list", "elements": "str", "default": ["127.0.0.1", "localhost", "::1"]},
             "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
         },
         supports_check_mode=True,
@@ -141,7 +161,8 @@ def main() -> None:
         module.fail_json(msg="database_status needs PyMySQL; install python3-pymysql on the host")
     try:
         connection = pymysql.connect(user="root", unix_socket=module.params["socket"], charset="utf8mb4")
-        missing, due = look(connection, wanted, pymysql.err)
+        plain = module.params["plain_hosts"]
+        missing, due = look(connection, wanted, pymysql.err, lambda host: module.params["tls"] and host not in plain)
     except pymysql.err.Error as error:
         module.fail_json(msg=f"database_status: the server at {module.params['socket']} answers {error}")
     salts = {f"{one['user']}@{host}": salt_of(one["user"], host) for one in wanted for host in one["hosts"]}

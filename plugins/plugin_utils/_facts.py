@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.flaskhost.stack.plugins.module_utils._replication_plan import parse as parse_database
+
 # who it is and whether it may become root; the rest only for those who may
 LOGIN = 'id -un; if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo root; else echo no-root; exit 0; fi'
 
@@ -27,6 +29,7 @@ echo '== model'; tr -d '\0' 2>/dev/null < /proc/device-tree/model; echo
 echo '== cpus'; nproc
 echo '== python'; /usr/bin/python3 -V
 echo '== init'; cat /proc/1/comm
+echo '== addresses'; hostname -I
 echo '== ipv6'; [ -e /proc/net/if_inet6 ] && echo yes
 echo '== uv'; [ -e /opt/flaskhost/uv/installed ] && ls -d /opt/flaskhost/uv/lib/python3*/site-packages/uv-*.dist-info
 echo '== cloud_init'; if cloud; then echo running; elif [ -x /usr/bin/cloud-init ]; then echo done; else echo none; fi
@@ -40,6 +43,13 @@ echo '== users'; getent passwd | while IFS=: read -r name x uid gid comment home
 if [ "$(id -u)" = 0 ]; then as_root=; else as_root='sudo -n'; fi
 echo '== groups'; getent group
 echo '== shadow'; $as_root awk -F: '{{print $1 ":" substr($2, 1, 1) ":" $8 ":" $3 ":" $5}}' /etc/shadow
+# of one of several database servers: its role and what it replicates; of another one, whether it holds anything
+role=/etc/mysql/flaskhost-role/role.cnf
+echo '== database'; if [ -e $role ]; then cat $role
+  $as_root timeout 10 mariadb -e "SELECT CONCAT('from ', Host) FROM mysql.user WHERE User='flaskhost_replica'; SHOW REPLICA STATUS\G"
+elif [ -d /var/lib/mysql ]; then $as_root find /var/lib/mysql -mindepth 2 -maxdepth 2 -name '*.ibd' \
+  -not -path '/var/lib/mysql/mysql/*' -not -path '/var/lib/mysql/sys/*' -printf '%h\n' | sort -u; fi
+echo '== backup'; [ -e /etc/systemd/system/flaskhost-backup.timer ] && echo yes
 echo '== packages'; dpkg-query -W -f '${{db:Status-Status}} ${{Package}}\n'
 exit 0
 """
@@ -49,10 +59,11 @@ def parse(text: str) -> dict[str, Any]:
     """What FACTS printed, as ``ansible_facts.flaskhost`` holds it.
 
     ``os`` (id, like, codename, version, name), ``arch``, ``memory_mb`` and ``swap_mb`` (MiB), ``model`` (of a board),
-    ``cpus``, ``clock`` (seconds of the epoch), ``python``, ``init``, ``ipv6``, ``uv`` (version that the app role
+    ``cpus``, ``clock`` (seconds of the epoch), ``python``, ``init``, ``addresses``, ``ipv6``, ``uv`` (version that the app role
     installed), ``cloud_init`` (none, running or done), ``ssh`` (port, client, socket_activated, kex, host_keys),
     ``drained`` (web hosts that this balancer leaves out), ``users`` (by name: uid, gid, groups, comment, home, home_exists,
-    shell, locked, expires as in /etc/shadow, password_forced, password_ages), ``packages`` (names of all installed ones).
+    shell, locked, expires as in /etc/shadow, password_forced, password_ages), ``database`` (see _replication_plan),
+    ``backup`` (whether there is a timer for it), ``packages`` (names of all installed ones).
     What a host does not tell is empty, 0 or false.
     """
     parts: dict[str, list[str]] = {}
@@ -79,6 +90,7 @@ def parse(text: str) -> dict[str, Any]:
         "cpus": int(first("cpus") or 0),
         "python": first("python").removeprefix("Python "),
         "init": first("init"),
+        "addresses": first("addresses").split(),
         "ipv6": first("ipv6") == "yes",
         "uv": first("uv").rpartition("/uv-")[2].removesuffix(".dist-info"),
         "cloud_init": first("cloud_init"),
@@ -91,6 +103,8 @@ def parse(text: str) -> dict[str, Any]:
         },
         "drained": parts.get("drained", []),
         "users": _users(parts.get("users", []), parts.get("shadow", []), parts.get("groups", [])),
+        "database": parse_database(parts.get("database", [])),
+        "backup": first("backup") == "yes",
         "packages": sorted({words[1] for words in installed if len(words) == 2 and words[0] == "installed"}),
     }
 

@@ -33,7 +33,7 @@ def make(alternative_names: Sequence[str], days: int) -> tuple[str, str]:
         .not_valid_after(now + datetime.timedelta(days=days))
     )
     for extension, critical in (
-        (x509.SubjectAlternativeName([_general(name) for name in alternative_names]), False),
+        (x509.SubjectAlternativeName([general_name(name) for name in alternative_names]), False),
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_DIGITAL_SIGNATURE, True),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
@@ -53,6 +53,7 @@ _DIGITAL_SIGNATURE = x509.KeyUsage(
 )  # fmt: skip
 
 
-def _general(name: str) -> x509.GeneralName:
+def general_name(name: str) -> x509.GeneralName:
+    """A name as openssl writes it: ``DNS:example.com``, ``IP:192.0.2.1``."""
     kind, _colon, value = name.partition(":")
     return x509.IPAddress(ipaddress.ip_address(value)) if kind == "IP" else x509.DNSName(value)

@@ -464,8 +464,22 @@ WHOLE: list[tuple[str, Any, Any, dict[str, Any], list[str]]] = [
         "no server here",
         [app(database={"engine": "mysql"})],
         None,
-        {"database_hosts": {"db1": ["10.0.0.6"]}},
+        {"database_hosts": {"db1": ["10.0.0.6"], "db2": ["10.0.0.7"]}},
         ["flask_apps[0].database.host", "web1 itself", "group db"],
+    ),
+    (
+        "a replica",
+        [app(database={"engine": "mysql", "host": "10.0.0.7"})],
+        None,
+        {"database_hosts": {"db1": ["10.0.0.6"], "db2": ["10.0.0.7"]}, "primary": "db1"},
+        ["flask_apps[0].database.host", "'10.0.0.7' is db2, a replica", "primary on db1", "mysql_replication: false"],
+    ),
+    (
+        "an unknown primary",
+        [app(database={"engine": "mysql"})],
+        None,
+        {"database_hosts": {"db1": ["10.0.0.6"], "db2": ["10.0.0.7"]}, "primary": "db3"},
+        ["group db: mysql_primary: 'db3' is no host of it", "db1, db2"],
     ),
     (
         "missing source",

@@ -56,7 +56,7 @@ def test_defaults() -> None:
             "source_certificate": "",
             "source_key": "",
         },
-        "database": {"engine": "none", "name": "", "user": "", "host": "", "port": 0, "path": ""},
+        "database": {"engine": "none", "name": "", "user": "", "host": "", "port": 0, "path": "", "ca": ""},
         "python": {"requirements": "auto", "packages": ["gunicorn"]},
         "build": [],
         "migrate": [],
@@ -158,7 +158,9 @@ def test_limits_and_headers() -> None:
 
 
 def test_databases_of_each_engine() -> None:
-    mysql = {"engine": "mysql", "name": "my_blog", "user": "my_blog", "host": "127.0.0.1", "port": 3306, "path": ""}
+    mysql = {
+        "engine": "mysql", "name": "my_blog", "user": "my_blog", "host": "127.0.0.1", "port": 3306, "path": "", "ca": "",
+    }  # fmt: skip
     assert one(name="my-blog", database={"engine": "mysql"})["database"] == mysql
     assert one(name="my-blog", database={"engine": "mysql", "host": "localhost"})["database"] == mysql
     assert one(database={"engine": "postgresql", "host": "db", "name": "x", "user": "y"})["database"] == {
@@ -168,6 +170,7 @@ def test_databases_of_each_engine() -> None:
         "host": "db",
         "port": 5432,
         "path": "",
+        "ca": "",
     }
     assert one(database={"engine": "sqlite"})["database"]["path"] == "/srv/blog/shared/blog.sqlite3"
 
@@ -330,6 +333,41 @@ def test_an_app_on_the_database_host_that_uses_its_address() -> None:
     app = with_database(host="10.0.0.5")
     (entry,) = resolve.databases({"db1": [app]}, "db1", ["10.0.0.5"], {"db1": "10.0.0.5"}, {"blog": SECRETS})
     assert entry["hosts"] == ["127.0.0.1", "localhost", "10.0.0.5"]
+
+
+def test_apps_find_the_database_host_by_themselves() -> None:
+    apps = [with_database(), with_database("far", host="db.example.com"), {**APP, "name": "lite"}]
+    server = {"address": "10.0.0.5", "names": ["db1", "10.0.0.5"]}
+    found = [resolve.database_of(app) for app in resolve.at_server(apps, server)]
+    assert [(one["host"], one["ca"]) for one in found] == [
+        ("10.0.0.5", "/etc/ssl/flaskhost/database-ca.pem"),
+        ("db.example.com", ""),
+        ("", ""),
+    ]
+    (app,) = resolve.at_server([with_database()], server)
+    assert resolve.database_url(app, SECRETS) == (
+        "mysql+pymysql://blog:generated-password@10.0.0.5:3306/blog?charset=utf8mb4&ssl_ca=/etc/ssl/flaskhost/database-ca.pem"
+    )
+    assert "ca" not in with_database()["database"], "nobody's entry is changed"
+
+
+def test_each_host_of_a_replicated_group_knows_all_users() -> None:
+    hosts = {"web1": [with_database()], "db1": [with_database("own", host="127.0.0.1")]}
+    server = {"address": "10.0.0.5", "names": ["db1", "db2", "10.0.0.5", "10.0.0.6"]}
+    placed = {web: resolve.at_server(apps, server) for web, apps in hosts.items()}
+    for here, own in (("db1", ["127.0.0.1", "localhost"]), ("db2", ["10.0.0.5"])):
+        found = resolve.databases(
+            placed, here, server["names"], {"web1": "10.0.0.11", "db1": "10.0.0.5"},
+            {"blog": SECRETS, "own": SECRETS}, ["db1", "db2"],
+        )  # fmt: skip
+        assert [(entry["name"], entry["hosts"]) for entry in found] == [("blog", ["10.0.0.11"]), ("own", own)]
+
+
+def test_database_users_are_limited_to_addresses() -> None:
+    with pytest.raises(resolve.ResolveError, match=r"web1 is known by the name web1.example.com.*internal_address"):
+        resolve.databases(
+            {"web1": [with_database(host="db1")]}, "db1", [], {"web1": "web1.example.com"}, {"blog": SECRETS}
+        )
 
 
 def test_databases_take_the_password_of_the_vault() -> None:

@@ -17,7 +17,7 @@ HASH = "*14E65567ABDB5135D0CFD9A70B3032C179A49EE7"
 ALL = "GRANT ALL PRIVILEGES ON `shop_1`.* TO `shop`@`127.0.0.1`"
 MARIADB = (f"{USAGE} IDENTIFIED BY PASSWORD '{HASH}'", ALL)
 MYSQL = (USAGE, ALL)
-STORED = ("caching_sha2_password", mysql_sha256_password_hash("secret", users.salt_of("shop", "127.0.0.1")))
+STORED = ("caching_sha2_password", mysql_sha256_password_hash("secret", users.salt_of("shop", "127.0.0.1")), "")
 
 
 def test_hashes_and_salts() -> None:
@@ -28,10 +28,10 @@ def test_hashes_and_salts() -> None:
 
 
 def mariadb(*grants: str, **changed: Any) -> bool:
-    return users.is_as_wanted({**WANTED, **changed}, "127.0.0.1", True, grants, ("mysql_native_password", HASH))
+    return users.is_as_wanted({**WANTED, **changed}, "127.0.0.1", True, grants, ("mysql_native_password", HASH, ""))
 
 
-def mysql(*grants: str, stored: tuple[str, str] = STORED, **changed: Any) -> bool:
+def mysql(*grants: str, stored: tuple[str, str, str] = STORED, **changed: Any) -> bool:
     return users.is_as_wanted({**WANTED, **changed}, "127.0.0.1", False, grants, stored)
 
 
@@ -84,9 +84,21 @@ def test_no_rights_and_no_user() -> None:
 def test_other_ways_to_log_in() -> None:
     assert not mariadb(f"{USAGE} IDENTIFIED VIA unix_socket", ALL)
     assert not mariadb(f"{USAGE} IDENTIFIED BY PASSWORD '{HASH}' REQUIRE SSL", ALL)
-    assert not mysql(*MYSQL, stored=("auth_socket", ""))
+    assert not mysql(*MYSQL, stored=("auth_socket", "", ""))
     other_salt = mysql_sha256_password_hash("secret", "x" * 20)
-    assert not mysql(*MYSQL, stored=("caching_sha2_password", other_salt))
+    assert not mysql(*MYSQL, stored=("caching_sha2_password", other_salt, ""))
+
+
+def test_users_that_have_to_come_over_tls() -> None:
+    words = ("127.0.0.1", True)
+    told = (f"{USAGE} IDENTIFIED BY PASSWORD '{HASH}' REQUIRE SSL", ALL)
+    nothing = ("", "", "")
+    assert users.is_as_wanted(WANTED, *words, told, nothing, tls=True)
+    assert not users.is_as_wanted(WANTED, *words, MARIADB, nothing, tls=True)
+    kind = ("127.0.0.1", False, MYSQL)
+    assert users.is_as_wanted(WANTED, *kind, (*STORED[:2], "ANY"), tls=True)
+    assert not users.is_as_wanted(WANTED, *kind, STORED, tls=True)
+    assert not users.is_as_wanted(WANTED, *kind, (*STORED[:2], "ANY"))
 
 
 class Refused(Exception):
@@ -117,7 +129,7 @@ class Server:
                 raise Refused(1141, "There is no such grant defined")
             self.rows = [(line,) for line in self.grants["@".join(values)]]
         else:
-            self.rows = [(b"caching_sha2_password", STORED[1].encode())] if "@".join(values) in self.grants else []
+            self.rows = [(b"caching_sha2_password", STORED[1].encode(), b"")] if "@".join(values) in self.grants else []
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         return self.rows
@@ -131,6 +143,7 @@ def test_a_look_at_a_server(kind: bool, grants: tuple[str, ...]) -> None:
     assert database_status.look(server, [WANTED], Errors) == ([], [])
     assert database_status.look(server, [both, blog], Errors) == (["blog"], ["shop@localhost", "blog@127.0.0.1"])
     assert database_status.look(server, [], Errors) == ([], [])
+    assert database_status.look(server, [WANTED], Errors, lambda host: True) == ([], ["shop@127.0.0.1"])
 
 
 def test_an_error_of_the_server_is_no_answer() -> None:
