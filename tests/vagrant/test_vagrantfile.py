@@ -15,11 +15,9 @@ from tests.support.stack import ROOT, box
 
 Vagrant = Callable[..., subprocess.CompletedProcess[str]]
 
-# Vagrant looks for the provider's program before it reads the settings; VirtualBox is in no Debian archive
-VIRTUALBOX = (
-    "printf '#!/bin/sh\\necho 7.0.20r163906\\n' > /usr/local/bin/VBoxManage; chmod +x /usr/local/bin/VBoxManage"
-)
-INSTALL = f"apt-get -q update && apt-get -qy install --no-install-recommends vagrant vagrant-libvirt && {VIRTUALBOX}"
+# Vagrant looks for a provider's program before it reads the settings, and these two only for that
+PROGRAMS = "cd /usr/local/bin; printf '#!/bin/sh\\necho 7.0.20r163906\\n' | tee VBoxManage > docker; chmod +x VBoxManage docker"
+INSTALL = f"apt-get -q update && apt-get -qy install --no-install-recommends vagrant vagrant-libvirt && {PROGRAMS}"
 
 
 @pytest.fixture(scope="module")
