@@ -368,6 +368,7 @@ def test_site_of_a_balancer() -> None:
     assert forward.values("proxy_hide_header") == [["A"]]
     assert not tls.blocks("location", "~", "^/static/")
     shared = parse(render("nginx", SHARED, nginx_sites=[balanced()], nginx_ipv6=False))
+    assert shared.value("gzip") == "off", "once, on the web host"
     assert shared.block("map", "$http_upgrade").value('""') == "close", "no request meets a connection that just ends"
     assert shared.block("map", '""', "$flaskhost_cookie_blog").value("default") == '""'
     assert not shared.blocks("map", '""', "$flaskhost_pool_blog")

@@ -19,7 +19,7 @@ from tests.support.load import Report, SteadyLoad
 from tests.support.root import Root
 from tests.support.stack import Run, Stack
 from tests.support.wait import eventually
-from tests.support.web import Page, ask
+from tests.support.web import NamedConnection, Page, ask
 
 HOSTS = ("fleet-a", "fleet-b", "fleet-c")
 SITE, OWN_PORT = "shop.test", 80
@@ -131,6 +131,18 @@ def test_visitors_stay_with_a_host(front: Front) -> None:
     assert len(set(asked)) > 1
 
 
+def test_streams_are_not_held_back(front: Front) -> None:
+    connection = NamedConnection(front.address, SITE)
+    connection.request("GET", "/stream", headers={"Host": SITE})
+    response = connection.getresponse()
+    assert response.read1() == b"now"
+    began = time.monotonic()
+    assert response.read() == b"later"
+    assert time.monotonic() - began > 0.5
+    assert response.getheader("x-accel-buffering") is None
+    connection.close()
+
+
 def test_reload_loses_nothing(front: Front) -> None:
     with front.load() as load:
         front.root.must("for i in $(seq 10); do nginx -s reload; sleep 0.3; done")
@@ -196,7 +208,25 @@ def test_host_without_its_release(front: Front, tmp_path: Path) -> None:
     assert seen["fleet-b"]["failed"] < 12, "one in five seconds"
 
 
+def test_limits_count_at_the_balancer(front: Front) -> None:
+    """With each request to another host, as `even` has it, all of them together are too many; static files are free."""
+    shop = {
+        "name": "shop", "wsgi": "shop:app", "domains": [SITE], "source": {"path": "../files/shop"},
+        "limits": {"requests": 1, "burst": 8}, "static": [{"url": "/static", "path": "static"}],
+        "headers": {"X-Mine": "yes"},
+    }  # fmt: skip
+    front.stack.playbook("site", "--tags", "balancer", other_shop=shop, nginx_balance="even").check()
+    since = front.mark()
+    pages = [get(front) for _time in range(14)]
+    assert {page.status for page in pages} == {200, 429}
+    assert {page.headers["x-mine"] for page in pages} == {"yes"}
+    assert len(set(front.asked(since))) > 1
+    assert {get(front, "/static/none").status for _time in range(14)} == {404}
+
+
 def test_drained_host_gets_nobody(front: Front, tmp_path: Path) -> None:
+    # it writes the sites as the inventory has them, too: the test before this one has left others
+    front.stack.playbook("drain", flask_host="fleet-a", state="off").check()
     refused = front.stack.playbook("drain", flask_host="fleet-x", state="on")
     assert refused.code == 2
     assert "behind fleet-lb are fleet-a, fleet-b, fleet-c" in " ".join(refused.output.split())

@@ -1,8 +1,9 @@
 """An app that is as small as can be."""
 
 import time
+from collections.abc import Iterator
 
-from flask import Flask, request
+from flask import Flask, Response, request
 
 app = Flask(__name__)
 
@@ -20,8 +21,13 @@ def asked() -> dict[str, str]:
     return dict(request.headers)
 
 
-@app.route("/slow", methods=["GET", "POST"])
-def slow() -> str:
-    """Well, after two seconds."""
-    time.sleep(2)
-    return "well"
+@app.get("/stream")
+def stream() -> Response:
+    """A word now and one later, which nobody on the way may hold back."""
+
+    def words() -> Iterator[str]:
+        yield "now"
+        time.sleep(1.5)
+        yield "later"
+
+    return Response(words(), headers={"X-Accel-Buffering": "no"})
