@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs of another processor: qemu for them, and the kernel told to use it. Both stay; they are in nobody's way."""
+"""Programs of another processor: qemu for them, and the kernel told to use it, until this machine starts anew."""
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from .system import Problem, can_apt, locked, need, run, shared_dir
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
-# by Debian's name of the architecture
-EMULATORS = {"arm64": "qemu-aarch64"}
+# what the package qemu-user-static tells of its emulators, by Debian's name of the architecture
+FORMATS = {"arm64": Path("/usr/share/binfmts/qemu-aarch64")}
+# P: the emulator is told the name that the program was called by. F: it is open already, so that no container needs its file.
+# C: sudo counts as what it is; the package's own entry has no such thing.
+FLAGS = "PFC"
 
 
 def ready(arch: str) -> None:
@@ -18,32 +20,38 @@ def ready(arch: str) -> None:
 
     :raises Problem: they do not, and why nothing could be done about it.
     """
-    name = EMULATORS[arch]
-    if registered(name):
+    if registered(arch):
         return
     with locked(shared_dir() / "emulation.lock"):
-        need(f"{name}-static", ["qemu-user-static", "binfmt-support"], f"Install qemu-user-static, for {arch} boxes.")
+        need("update-binfmts", ["qemu-user-static", "binfmt-support"], f"Install qemu-user-static, for {arch} boxes.")
         # mmdebstrap asks it whether the architecture can be run
         need("arch-test", ["arch-test"], "Install arch-test.")
-        if not can_apt():
-            raise Problem(f"This machine does not run {arch} programs; as root: update-binfmts --enable {name}")
+        if not FORMATS[arch].exists() or not can_apt():
+            raise Problem(f"{arch} boxes need root on Debian or Ubuntu, and the package qemu-user-static.")
         if not (BINFMT / "register").exists():
             run("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT))
-        run("update-binfmts", "--enable", name, check=False)
-    if not registered(name):
-        raise Problem(f"The kernel of this machine does not take up {name}: {_why(name)}")
+        if not registered(arch):
+            (BINFMT / "register").write_text(entry(arch, FORMATS[arch].read_text()))
+    if not registered(arch):
+        raise Problem(f"The kernel of this machine does not take up {arch} programs; see {BINFMT}.")
 
 
-def registered(name: str) -> bool:
-    """Whether the kernel has the emulator open already, so that it needs no file of it in a container (flag F)."""
+def entry(arch: str, told: str) -> str:
+    """What the kernel is told, from what the package tells."""
+    of = dict(line.split(None, 1) for line in told.splitlines() if len(line.split(None, 1)) == 2)
+    return f":{name(arch)}:M:{of['offset']}:{of['magic']}:{of['mask']}:{of['interpreter']}:{FLAGS}"
+
+
+def name(arch: str) -> str:
+    """Of our entry; the one that came last counts where several fit."""
+    return f"flaskhost-{arch}"
+
+
+def registered(arch: str) -> bool:
+    """Whether the kernel knows our entry."""
     try:
-        told = (BINFMT / name).read_text()
+        lines = (BINFMT / name(arch)).read_text().splitlines()
     except OSError:
         return False
-    lines = told.splitlines()
-    return "enabled" in lines and any(line.startswith("flags:") and "F" in line for line in lines)
-
-
-def _why(name: str) -> str:
-    shown = subprocess.run(["update-binfmts", "--display", name], capture_output=True, text=True, check=False)
-    return (shown.stdout + shown.stderr).strip() or "update-binfmts knows nothing of it"
+    flags = next((line.removeprefix("flags:").strip() for line in lines if line.startswith("flags:")), "")
+    return "enabled" in lines and set(FLAGS) <= set(flags)

@@ -110,6 +110,8 @@ def certificates() -> list[Path]:
 def ensure(recipe: Recipe) -> str:
     """Name of the image, which is built now if this machine does not have it (half a minute)."""
     tag = recipe.tag
+    if recipe.arch:
+        emulation.ready(recipe.arch)
     if _exists(tag):
         return tag
     with locked(shared_dir() / "image.lock"):
@@ -147,8 +149,6 @@ def _stage(tree: Path) -> None:
 def _build_from_archive(recipe: Recipe, tag: str, directory: Path) -> None:
     """mmdebstrap with its own default mirror; the tar goes straight into docker."""
     need("mmdebstrap", ["mmdebstrap", "debian-archive-keyring"], _WITHOUT_MMDEBSTRAP)
-    if recipe.arch:
-        emulation.ready(recipe.arch)
     _stage(directory / "tree")
     if recipe.arch:
         unit = directory / "tree/etc/systemd/system/service.d/50-qemu.conf"

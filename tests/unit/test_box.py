@@ -127,13 +127,16 @@ def test_box_of_another_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         wish: dict[str, Any] = {"suite": None, "base": None, "like_ubuntu": False, **given}
         with pytest.raises(Problem, match="--arch arm64 goes with --suite bookworm or trixie only"):
             Recipe.wanted(**wish, arch="arm64")
+
+
+def test_the_kernel_is_told_of_an_emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = "package qemu-user-static\ninterpreter /usr/bin/qemu\nmagic \\x7fELF\nmask \\xff\noffset 0\ncredentials no\n"
+    assert emulation.entry("arm64", told) == r":flaskhost-arm64:M:0:\x7fELF:\xff:/usr/bin/qemu:PFC"
     monkeypatch.setattr(emulation, "BINFMT", tmp_path)
-    assert not emulation.registered("qemu-aarch64")
-    for flags, right in (("flags: OC", False), ("flags: POCF", True)):
-        (tmp_path / "qemu-aarch64").write_text(f"enabled\ninterpreter /usr/bin/qemu-aarch64-static\n{flags}\n")
-        assert emulation.registered("qemu-aarch64") is right, "in a container its file is not there"
-    (tmp_path / "qemu-aarch64").write_text("disabled\nflags: F\n")
-    assert not emulation.registered("qemu-aarch64")
+    assert not emulation.registered("arm64")
+    for state, flags, right in (("enabled", "PF", False), ("enabled", "POCF", True), ("disabled", "POCF", False)):
+        (tmp_path / "flaskhost-arm64").write_text(f"{state}\ninterpreter /usr/bin/qemu\nflags: {flags}\n")
+        assert emulation.registered("arm64") is right, "without C, no sudo; without F, no file in a container"
 
 
 def test_the_environment_chooses_the_image_unless_the_command_line_does(monkeypatch: pytest.MonkeyPatch) -> None:
