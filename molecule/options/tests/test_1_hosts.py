@@ -132,6 +132,11 @@ def test_plain_http_app_on_the_other_boxs_database(addresses: dict[str, str], ho
     post_entry(addresses["a"], "Ada", "over the wire", scheme="http")
     entries = hosts["b"].check_output("mysql -N -e 'select message from visitors.entries'")
     assert "over the wire" in entries.splitlines()
+    # from there over TLS alone, which the app verifies
+    users = "select concat(user, ' ', ssl_type) from mysql.user where user in ('plain', 'blog') order by user, host"
+    assert hosts["b"].check_output("mysql -N -e %s", users).splitlines() == ["blog ", "blog ", "plain ANY"]
+    environment = hosts["a"].check_output("cat /srv/plain-http/environments/%s.json", release)
+    assert "ssl_ca=/etc/ssl/flaskhost/database-ca.pem" in environment
     assert not hosts["a"].package("mariadb-server").is_installed
     assert [line for line in hosts["a"].socket.get_listening_sockets() if "[::]:80" in line or ":::80" in line] == []
 
