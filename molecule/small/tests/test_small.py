@@ -190,7 +190,7 @@ def ask_quietly(address: str) -> bool:
         return False
 
 
-def test_all_of_it_fits(memory: Memory, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_of_it_fits(name: str, memory: Memory, capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(
             "\n".join(["", *TOLD]),
@@ -199,4 +199,5 @@ def test_all_of_it_fits(memory: Memory, capsys: pytest.CaptureFixture[str]) -> N
         )
     assert memory.limit == 512
     assert memory.killed() == 0
-    assert memory.peak < 400
+    # under emulation each process brings the emulator's own memory along
+    assert memory.peak < (300 if name == "small" else memory.limit)
