@@ -76,6 +76,18 @@ def _deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
             raise TimeoutError(f"no whole answer within {seconds:g} s")
 
 
+def _place(text: str) -> tuple[str, int]:
+    """Address and port (0: none is named) of ``ADDRESS``, ``ADDRESS:PORT``, ``[IPV6]`` or ``[IPV6]:PORT``; of a bare IPv6 address too."""
+    if text.startswith("["):
+        address, _bracket, rest = text[1:].partition("]")
+    elif text.count(":") > 1:
+        address, rest = text, ""
+    else:
+        address, colon, rest = text.partition(":")
+        rest = colon + rest
+    return address, int(rest.lstrip(":") or 0)
+
+
 def ask(
     target: str,
     *,
@@ -108,8 +120,8 @@ def ask(
             tls = kind == "https"
             if scheme not in ("", kind):
                 headers["X-Forwarded-Proto"] = scheme
-            address, _colon, port = address.partition(":")
-            connected = connect(address, int(port or (443 if tls else 80)), host, tls, timeout)
+            address, port = _place(address)
+            connected = connect(address, port or (443 if tls else 80), host, tls, timeout)
         with _deadline(connected, timeout):
             connection = _Socket(connected, timeout)
             try:

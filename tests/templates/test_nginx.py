@@ -391,6 +391,14 @@ def test_drained_host_gets_nobody() -> None:
     assert second[-1] == "down"
 
 
+def test_drained_host_serves_where_it_is_the_last() -> None:
+    one = balanced()
+    one["hosts"] = one["hosts"][1:]
+    text = render("nginx", SITE, item=one, nginx_ipv6=True, nginx_http2_by_listen=False, nginx_drained=["web2"])
+    (only,) = parse(text).block("upstream").values("server")
+    assert "down" not in only
+
+
 def test_balancer_by_load() -> None:
     upstream = written(balanced(), nginx_balance="even").block("upstream")
     assert not upstream.values("hash")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -150,6 +151,25 @@ def test_releases_take_turns_on_a_port_and_lose_nobody(hands_over: bool, site: S
     assert {"one", "two"} == {answer.release for answer in answers} - {""}
     assert len(answers) > 50
     assert {site.visit().release for _time in range(20)} == {"two"}
+
+
+@pytest.mark.parametrize(
+    ("direct", "visitor", "kept"),
+    [
+        (True, "192.0.2.9", set()),
+        (True, "127.0.0.1", {"HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP"}),
+        (True, "", {"HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP"}),
+        (False, "192.0.2.9", {"HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_PROXY"}),
+    ],
+)
+def test_what_a_visitor_says_of_itself_is_not_believed(direct: bool, visitor: str, kept: set[str]) -> None:
+    seen: dict[str, str] = {}
+    wrapped = runpy.run_path(str(SETTINGS))["_NamesItsRelease"](
+        lambda environ, _start: seen.update(environ), "one", direct
+    )
+    said = dict.fromkeys(("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_PROXY"), "198.51.100.1")
+    wrapped({"REMOTE_ADDR": visitor, **said}, None)
+    assert {name for name in seen if name.startswith("HTTP_")} == kept
 
 
 def test_release_that_was_live_last_opens_where_the_file_is_lost(site: Site) -> None:

@@ -209,6 +209,28 @@ def test_through_the_web_server(monkeypatch: pytest.MonkeyPatch, certificate: tu
     assert "X-Forwarded" not in server.requests[0], "that is for the web server to say"
 
 
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        ("http://fd00::1", ("fd00::1", 80)),
+        ("http://[fd00::1]", ("fd00::1", 80)),
+        ("https://[fd00::1]:8443", ("fd00::1", 8443)),
+        ("https://192.0.2.7", ("192.0.2.7", 443)),
+        ("http://192.0.2.7:8080", ("192.0.2.7", 8080)),
+    ],
+)
+def test_addresses_of_both_kinds(monkeypatch: pytest.MonkeyPatch, target: str, place: tuple[str, int]) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def connect(address: str, port: int, *_more: object) -> socket.socket:
+        asked.append((address, port))
+        raise ConnectionRefusedError("nobody")
+
+    monkeypatch.setattr(_probe, "connect", connect)
+    assert ask(target).text == "ConnectionRefusedError: nobody"
+    assert asked == [place]
+
+
 def test_plain_server_where_tls_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(socket.create_server(("127.0.0.1", 0)), reply())
     port = server.listening.getsockname()[1]

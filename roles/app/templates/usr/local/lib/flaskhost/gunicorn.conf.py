@@ -42,9 +42,14 @@ class _NamesItsRelease:
         self.direct = direct
 
     def __call__(self, environ, start_response):
+        # libraries would take what a visitor says here for the variable http_proxy
+        if self.direct:
+            environ.pop("HTTP_PROXY", None)
         # what a proxy says of a visitor may be believed; not what a visitor says who is connected to us
         if self.direct and (environ.get("REMOTE_ADDR") or "127.0.0.1") not in ("127.0.0.1", "::1"):
-            for name in [name for name in environ if name.startswith(("HTTP_X_FORWARDED_", "HTTP_FORWARDED"))]:
+            for name in [
+                name for name in environ if name.startswith(("HTTP_X_FORWARDED_", "HTTP_FORWARDED", "HTTP_X_REAL_IP"))
+            ]:
                 del environ[name]
 
         def start(status, headers, *more):
