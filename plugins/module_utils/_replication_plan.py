@@ -101,6 +101,10 @@ def contradictions(
         told.append(
             f"{primary} does not answer, and {leader} became the primary since. Write mysql_primary: {leader} into the inventory."
         )
+    if rebuilt and rebuilt == primary:
+        told.append(f"mysql_rebuild: {rebuilt} is the primary, whose data the others have. Name a replica.")
+    elif rebuilt and rebuilt not in addresses:
+        told.append(f"mysql_rebuild: {rebuilt} is no host of the group db. Name one of {', '.join(sorted(addresses))}.")
     for host, state in sorted(states.items()):
         if host not in (primary, rebuilt) and not state.get("role") and state.get("holds"):
             told.append(

@@ -115,6 +115,10 @@ def test_contradictions(states: dict[str, Any], words: list[str]) -> None:
 def test_data_that_may_be_thrown_away() -> None:
     states = {"db1": parse([]), "db2": parse(["/var/lib/mysql/blog"])}
     assert contradictions(states, ADDRESSES, "db1", "db2") == []
+    (told,) = contradictions(GOOD, ADDRESSES, "db1", "db1")
+    assert "db1 is the primary" in told
+    (told,) = contradictions(GOOD, ADDRESSES, "db1", "db3")
+    assert "db3 is no host of the group db. Name one of db1, db2." in told
 
 
 @pytest.mark.parametrize(
