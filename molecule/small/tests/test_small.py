@@ -47,7 +47,7 @@ def play(stack: Stack, source: Path) -> Callable[..., Run]:
     own = {
         "name": "guestbook", "source": {"path": str(source)}, "wsgi": "guestbook:create_app()", "port": 80,
         "workers": 1, "database": {"engine": "sqlite"}, "build": ["flask translate compile"],
-        "migrate": ["flask db upgrade"], "healthcheck": {"path": "/healthz"},
+        "migrate": ["flask db upgrade"], "healthcheck": {"path": "/healthz", "timeout": 120},
     }  # fmt: skip
 
     def run(verb: str, *words: str, changes: dict[str, Any] | None = None, **extra: Any) -> Run:
@@ -93,7 +93,7 @@ def test_only_what_is_needed_is_there(host: Host, address: str) -> None:
     assert host.check_output("cat /proc/sys/net/ipv4/ip_unprivileged_port_start") == "80"
     assert "Storage=volatile" in host.check_output("cat /etc/systemd/journald.conf.d/60-flaskhost.conf")
     # what it had written before is left where it is
-    written = host.check_output("ls -l /proc/$(pidof systemd-journald)/fd")
+    written = host.check_output("ls -l /proc/$(systemctl show -p MainPID --value systemd-journald)/fd")
     assert "/run/log/journal/" in written
     assert "/var/log/journal/" not in written
     process = host.check_output("pgrep -u guestbook -f guestbook:create_app | head -1")
