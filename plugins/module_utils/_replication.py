@@ -14,7 +14,12 @@ import time
 from typing import Any
 
 from ansible_collections.flaskhost.stack.plugins.module_utils._client import LOGIN, Client, program
-from ansible_collections.flaskhost.stack.plugins.module_utils._replication_plan import ROLE_FILE, parse, role_text
+from ansible_collections.flaskhost.stack.plugins.module_utils._replication_plan import (
+    COPYING_FILE,
+    ROLE_FILE,
+    parse,
+    role_text,
+)
 
 USER = "flaskhost_replica"
 CA = "/etc/mysql/flaskhost/ca.pem"
@@ -104,6 +109,8 @@ def follow(server: Server, source: dict[str, Any], term: int, *, rebuild: bool =
     :param term: of the primary.
     :raises ReplicationError: it has what the primary lacks.
     """
+    # an earlier run was cut off while it copied
+    rebuild = rebuild or os.path.exists(COPYING_FILE)
     now = server.replica()
     running = (now.get("Slave_IO_Running"), now.get("Slave_SQL_Running")) == ("Yes", "Yes")
     if now.get("Master_Host") == source["host"] and running and not rebuild:
@@ -179,6 +186,7 @@ def _copy(server: Server, source: dict[str, Any]) -> str:
     file = f"--defaults-file={LOGIN}"
     client = [program("mariadb-client", "mariadb"), file, "--batch", "--skip-column-names"]
     names = [name for name in there.ask(client, "SHOW DATABASES") if name not in SYSTEM]
+    _write(COPYING_FILE, "the data of this host is half a copy; site.yml makes it anew\n")
     with contextlib.suppress(Exception):
         server.ask("STOP REPLICA")
     server.ask("RESET REPLICA ALL")
@@ -197,35 +205,77 @@ def _copy(server: Server, source: dict[str, Any]) -> str:
             dump, here, [*client, "--binary-mode", "--max-allowed-packet=1G"], b"SET SESSION sql_log_bin = 0;\n"
         )
     _connect(server, source, "")
+    os.unlink(COPYING_FILE)
     return f"copied {', '.join(names) or 'nothing'} from the primary"
 
 
 def hold(server: Server, term: int) -> str:
-    """Take no writes any more; the position of the last one."""
+    """Take no writes any more; the position of the last one. All is as it was where that fails."""
     server.ask("SET SESSION lock_wait_timeout = %s", _HOLD)
-    note(read_only=True, term=term)
-    server.ask("SET GLOBAL read_only = 1")
+    writes = server.value("@@global.read_only") == "0"
+    try:
+        # the server first: a file that says more than the server does would have the next failover believe it
+        server.ask("SET GLOBAL read_only = 1")
+        note(read_only=True, term=term)
+    except Exception:
+        if writes:
+            server.ask("SET GLOBAL read_only = 0")
+        raise
     return server.value("@@global.gtid_current_pos")
 
 
-def lead(server: Server, position: str, term: int) -> None:
-    """Have all that the former primary wrote, then take writes.
+def lead(server: Server, positions: list[str], term: int) -> None:
+    """Have all that other hosts wrote, then take writes.
 
-    :param position: where the former primary stopped; empty where it is lost, and what was received has to do.
+    :param positions: where they stopped; none where they are lost, and what was received has to do.
     :raises ReplicationError: it does not catch up; nothing was changed then.
     """
     now = server.replica()
-    wanted = position or str(now.get("Gtid_IO_Pos") or "")
-    if wanted and now and server.value(f"MASTER_GTID_WAIT('{_gtid(wanted)}', {_CATCH_UP})") != "0":
-        raise ReplicationError(
-            f"it does not have all that the primary wrote ({wanted}) within {_CATCH_UP} s: {server.value('@@global.gtid_slave_pos')}. "
-            f"{server.replica().get('Last_SQL_Error') or ''}"
-        )
+    wanted = [_gtid(position) for position in positions if position]
+    if now and now.get("Slave_SQL_Running") != "Yes":
+        server.ask("START REPLICA SQL_THREAD")
+    if now and not wanted and now.get("Gtid_IO_Pos"):
+        wanted = [_gtid(str(now["Gtid_IO_Pos"]))]
+    for position in wanted:
+        if now and server.value(f"MASTER_GTID_WAIT('{position}', {_CATCH_UP})") != "0":
+            raise ReplicationError(
+                f"it does not have all that the primary wrote ({position}) within {_CATCH_UP} s: {server.value('@@global.gtid_slave_pos')}. "
+                f"{server.replica().get('Last_SQL_Error') or ''}"
+            )
+        if not now and not _has(server, position):
+            raise ReplicationError(
+                f"it replicates from nobody, and cannot be shown to have all up to {position}. Have site.yml make it a replica first."
+            )
     if now:
         server.ask("STOP REPLICA")
         server.ask("RESET REPLICA ALL")
+    take(server, term)
+
+
+def take(server: Server, term: int) -> None:
+    """Take writes; all is as it was where that fails."""
     note(read_only=False, term=term)
-    server.ask("SET GLOBAL read_only = 0")
+    try:
+        server.ask("SET GLOBAL read_only = 0")
+    except Exception:
+        note(read_only=True, term=term)
+        raise
+
+
+def _has(server: Server, position: str) -> bool:
+    """Whether all transactions up to a position are here: the same server's number of each domain, or a later one."""
+    known = f"{server.value('@@global.gtid_binlog_state')},{server.value('@@global.gtid_slave_pos')}"
+    latest: dict[tuple[str, str], int] = {}
+    for each in known.replace("\n", "").split(","):
+        domain, _, rest = each.strip().partition("-")
+        origin, _, number = rest.partition("-")
+        if number.isdigit():
+            latest[domain, origin] = max(latest.get((domain, origin), 0), int(number))
+    for each in position.split(","):
+        domain, origin, number = each.split("-")
+        if latest.get((domain, origin), -1) < int(number):
+            return False
+    return True
 
 
 def _gtid(text: str) -> str:
@@ -256,11 +306,22 @@ def note(*, read_only: bool, term: int) -> bool:
     with contextlib.suppress(FileNotFoundError), open(ROLE_FILE, encoding="utf-8") as stream:
         if stream.read() == text:
             return False
-    os.makedirs(os.path.dirname(ROLE_FILE), mode=0o755, exist_ok=True)
-    with open(f"{ROLE_FILE}.new", "w", encoding="utf-8") as stream:
+    _write(ROLE_FILE, text)
+    return True
+
+
+def _write(path: str, text: str) -> None:
+    """A file that is whole, and there after a power cut."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    with open(f"{path}.new", "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    os.chmod(f"{ROLE_FILE}.new", 0o644)
-    os.replace(f"{ROLE_FILE}.new", ROLE_FILE)
-    return True
+    os.chmod(f"{path}.new", 0o644)
+    os.replace(f"{path}.new", path)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -12,6 +12,8 @@ from typing import Any
 
 # read by the server at its start; in a folder of its own, since a change of it is no reason to restart the server
 ROLE_FILE = "/etc/mysql/flaskhost-role/role.cnf"
+# there while a host's data is half a copy
+COPYING_FILE = "/etc/mysql/flaskhost-role/copying"
 
 
 def role_text(*, read_only: bool, term: int) -> str:
@@ -22,12 +24,13 @@ def role_text(*, read_only: bool, term: int) -> str:
 def parse(lines: Iterable[str]) -> dict[str, Any]:
     """What the facts say of the database of a host.
 
-    ``role`` (primary or replica; empty where it never was one of several), ``term``, ``source`` (the address it replicates from),
-    ``receives``, ``applies`` (Yes, No, Connecting, ...), ``error``, ``replicas`` (from where replicas may come), ``holds`` (databases with
-    tables, told where there is no role yet).
+    ``role`` (primary or replica, as its file has it; empty where it never was one of several), ``term``, ``writes`` (whether the server takes
+    writes now, which a failover that was cut off may have left otherwise; none where the server does not answer), ``copying`` (whether its
+    data is half a copy), ``source`` (the address it replicates from), ``receives``, ``applies`` (Yes, No, Connecting, ...), ``error``,
+    ``replicas`` (from where replicas may come), ``holds`` (databases with tables, told where there is no role yet).
     """
     found: dict[str, Any] = {
-        "role": "", "term": 0, "source": "", "receives": "", "applies": "", "error": "", "replicas": [], "holds": [],
+        "role": "", "term": 0, "writes": None, "copying": False, "source": "", "receives": "", "applies": "", "error": "", "replicas": [], "holds": [],
     }  # fmt: skip
     names = {
         "Master_Host": "source", "Source_Host": "source", "Slave_IO_Running": "receives", "Replica_IO_Running": "receives",
@@ -40,6 +43,10 @@ def parse(lines: Iterable[str]) -> dict[str, Any]:
             found["term"] = int(line.rpartition(" ")[2]) if line.rpartition(" ")[2].isdigit() else 0
         elif line.startswith("read_only = "):
             found["role"] = "replica" if line.endswith("ON") else "primary"
+        elif line.startswith("read_only is "):
+            found["writes"] = line.endswith((" 0", " OFF"))
+        elif line == "copying":
+            found["copying"] = True
         elif colon and name in names:
             found[names[name]] = value.strip()
         elif colon and name in ("Last_IO_Error", "Last_SQL_Error") and value.strip():
@@ -58,10 +65,12 @@ def settled(states: Mapping[str, Mapping[str, Any]], addresses: Mapping[str, lis
         if sorted(state.get("replicas") or []) != others:
             return False
         if host == primary:
-            if state.get("role") != "primary" or state.get("source"):
+            if state.get("role") != "primary" or not state.get("writes") or state.get("source"):
                 return False
         elif (
             state.get("role") != "replica"
+            or state.get("writes")
+            or state.get("copying")
             or state.get("source") not in addresses.get(primary, [])
             or (state.get("receives"), state.get("applies")) != ("Yes", "Yes")
         ):
@@ -82,7 +91,7 @@ def contradictions(
     own = states.get(primary, {})
     leader = _leader(states)
     back = f"To make {primary} the primary: failover.yml -e mysql_primary={primary}"
-    if own.get("role") == "replica":
+    if own.get("role") and not _leads(own):
         source = _name(own.get("source", ""), addresses)
         instead = leader or source
         if instead and instead != primary:
@@ -118,41 +127,81 @@ def contradictions(
 def failover(
     states: Mapping[str, Mapping[str, Any]], primary: str, absent: Iterable[str] = (), *, skip: bool = False
 ) -> dict[str, Any]:
-    """What a failover to `primary` has to do.
+    """What a failover to `primary` has to do, also where an earlier one was cut off.
 
-    :param absent: hosts that do not answer.
+    :param absent: hosts that do not answer. One whose server is down is told from its state, and counts as such.
     :param skip: whether it may go on without them.
-    :returns: ``old``, the host that takes writes now and answers, or empty; ``lead``, whether `primary` has to become the primary;
-        ``trouble``, why nothing may be done.
+    :returns: ``old``, the host that takes writes now, or did until an earlier failover held it, or empty; ``planned``, whether it takes writes
+        now; ``lead``, whether `primary` has to become the primary; ``hold``, the hosts that must not take writes; ``follow``, those that can
+        replicate from it; ``trouble``, why nothing may be done.
     """
-    absent = sorted(absent)
+    absent = sorted({*absent, *(host for host, state in states.items() if not state)})
+    here = {host: state for host, state in states.items() if state.get("role") and host not in absent}
+    down = sorted(host for host, state in here.items() if state.get("writes") is None)
+    up = {host: state for host, state in here.items() if host not in down}
+    leader = _leader(up)
+    hold = sorted(host for host, state in up.items() if host != primary and not state.get("source"))
+    old = leader or max(hold, key=lambda host: up[host].get("term", 0), default="")
     state = states.get(primary) or {}
-    trouble = []
+    told = ""
     if primary in absent:
-        trouble.append(f"{primary} does not answer, so it cannot become the primary.")
+        told = f"{primary} does not answer, so it cannot become the primary."
     elif not state.get("role"):
-        trouble.append(f"{primary} is no replica of anything. Run site.yml first.")
-    elif absent and not skip:
-        trouble.append(
-            f"{', '.join(absent)} does not answer. What was written there in its last moments may be missing on {primary}. To go on without: "
+        told = f"{primary} is no replica of anything. Run site.yml first."
+    elif primary in down:
+        told = f"The server of {primary} does not answer, so it cannot become the primary. See there: systemctl status mariadb."
+    elif state.get("copying"):
+        told = f"{primary} has half a copy of the data only. Have site.yml copy it anew first."
+    elif (absent or down) and not skip:
+        missing = [f"{host} does not answer" for host in absent] + [
+            f"the server of {host} does not answer" for host in down
+        ]
+        told = (
+            f"{'; '.join(missing)}. What was written there in its last moments may be missing on {primary}. To go on without: "
             "-e flask_skip_unreachable=true. Make sure that nobody can write there: keep it off, until site.yml makes it a replica."
         )
-    elif state["role"] == "replica" and state.get("applies") != "Yes":
-        trouble.append(
-            f"{primary} does not keep up: {state.get('error') or 'its replication is stopped'}. Mend that first: site.yml."
-        )
-    leader = _leader(states)
+    elif leader != primary:
+        told = _lags(primary, state, leader, bool(hold) or skip)
     return {
-        "old": leader if leader != primary else "",
-        "lead": state.get("role") == "replica" or bool(leader and leader != primary),
-        "trouble": trouble,
+        "old": old if old != primary else "",
+        "planned": bool(leader and leader != primary),
+        "lead": bool(state.get("role")) and leader != primary,
+        "hold": hold,
+        "follow": sorted(host for host in up if host != primary),
+        "trouble": [told] if told else [],
     }
+
+
+def _lags(host: str, state: Mapping[str, Any], leader: str, known: bool) -> str:
+    """Why a host may lack what was written; empty where it does not, or where it will be asked by a position.
+
+    :param known: whether a host that answers tells a position, or nobody is waited for.
+    """
+    why = state.get("error") or "its replication is stopped"
+    if leader and not state.get("source"):
+        return (
+            f"{host} replicates from nobody, while {leader} takes writes. Run site.yml first, which makes it a replica."
+        )
+    # stopped without an error: by a failover that was cut off, and the next one starts it
+    if state.get("source") and state.get("applies") != "Yes" and (leader or state.get("error")):
+        return f"{host} does not keep up: {why}. Mend that first: site.yml."
+    if state.get("source") and state.get("receives") != "Yes" and (leader or not known):
+        return f"{host} does not get what is written: {why}. Mend that first: site.yml."
+    return ""
+
+
+def _leads(state: Mapping[str, Any]) -> bool:
+    """Whether a host takes writes: as its server says, or its file where that does not answer."""
+    writes = state.get("writes")
+    return state.get("role") == "primary" if writes is None else bool(state.get("role") and writes)
 
 
 def _leader(states: Mapping[str, Mapping[str, Any]]) -> str:
     """The host that takes writes; of several the one that was made it last."""
-    writable = [host for host, state in states.items() if state and state.get("role") == "primary"]
-    return max(writable, key=lambda host: states[host].get("term", 0), default="")
+    writable = [host for host, state in states.items() if _leads(state)]
+    return max(
+        writable, key=lambda host: (states[host].get("term", 0), states[host].get("role") == "primary"), default=""
+    )
 
 
 def _name(address: str, addresses: Mapping[str, list[str]]) -> str:

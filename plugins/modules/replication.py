@@ -16,7 +16,7 @@ options:
       - C(accept) lets replicas in from O(hosts).
       - C(follow) makes it a replica of O(source). A server without data gets a copy of all databases first, a former primary goes on from where it was.
       - C(hold) has it take no writes any more, and returns the position of the last one.
-      - C(lead) waits until it has all up to O(position), and has it take writes.
+      - C(lead) waits until it has all up to O(positions), and has it take writes.
       - C(open) has a held primary take writes again.
     type: str
     choices: [accept, follow, hold, lead, open]
@@ -42,10 +42,11 @@ options:
     description: How many failovers there were, counting from 1; the highest of the group.
     type: int
     default: 1
-  position:
-    description: Where the former primary stopped; empty where it is lost, and what was received has to do.
-    type: str
-    default: ""
+  positions:
+    description: Where the other servers stopped; none where they are lost, and what was received has to do.
+    type: list
+    elements: str
+    default: []
   rebuild:
     description: Whether C(follow) throws away what is here and copies anew.
     type: bool
@@ -97,7 +98,10 @@ def act(server: Any, wanted: dict[str, Any]) -> dict[str, Any]:
         return {"changed": bool(how), "how": how}
     if verb == "hold":
         return {"changed": True, "position": _replication.hold(server, term)}
-    _replication.lead(server, wanted["position"], term)
+    if verb == "open":
+        _replication.take(server, term)
+    else:
+        _replication.lead(server, wanted["positions"], term)
     return {"changed": True}
 
 
@@ -111,14 +115,14 @@ def main() -> None:
             "port": {"type": "int", "default": 3306},
             "password": {"type": "str", "default": "", "no_log": True},
             "term": {"type": "int", "default": 1},
-            "position": {"type": "str", "default": ""},
+            "positions": {"type": "list", "elements": "str", "default": []},
             "rebuild": {"type": "bool", "default": False},
             "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
         },
         supports_check_mode=True,
     )
     if module.check_mode:
-        module.exit_json(changed=True, how="")
+        module.exit_json(changed=True, how="", position="")
     try:
         # not at the top: the driver comes with the server
         import pymysql

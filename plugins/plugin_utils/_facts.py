@@ -43,10 +43,12 @@ echo '== users'; getent passwd | while IFS=: read -r name x uid gid comment home
 if [ "$(id -u)" = 0 ]; then as_root=; else as_root='sudo -n'; fi
 echo '== groups'; getent group
 echo '== shadow'; $as_root awk -F: '{{print $1 ":" substr($2, 1, 1) ":" $8 ":" $3 ":" $5}}' /etc/shadow
-# of one of several database servers: its role and what it replicates; of another one, whether it holds anything
+# of one of several database servers: its role, whether it takes writes, and what it replicates; of another one, whether it holds anything
 role=/etc/mysql/flaskhost-role/role.cnf
 echo '== database'; if [ -e $role ]; then cat $role
-  $as_root timeout 10 mariadb -e "SELECT CONCAT('from ', Host) FROM mysql.user WHERE User='flaskhost_replica'; SHOW REPLICA STATUS\G"
+  [ -e /etc/mysql/flaskhost-role/copying ] && echo copying
+  $as_root timeout 10 mariadb -e "SELECT CONCAT('read_only is ', @@global.read_only);
+    SELECT CONCAT('from ', Host) FROM mysql.user WHERE User='flaskhost_replica'; SHOW REPLICA STATUS\G"
 elif [ -d /var/lib/mysql ]; then $as_root find /var/lib/mysql -mindepth 2 -maxdepth 2 -name '*.ibd' \
   -not -path '/var/lib/mysql/mysql/*' -not -path '/var/lib/mysql/sys/*' -printf '%h\n' | sort -u; fi
 echo '== backup'; [ -e /etc/systemd/system/flaskhost-backup.timer ] && echo yes
