@@ -339,7 +339,7 @@ def database_url(app: Mapping[str, Any], secrets: Mapping[str, Any] | None) -> s
     url = f"{DATABASE_SCHEMES[database['engine']]}://{user}:{password}@{host}:{database['port']}/{database['name']}"
     if database["engine"] != "mysql":
         return url
-    # with it, drivers insist on TLS and on a certificate that has this address
+    # with it, drivers insist on a certificate that has this address; PyMySQL before 1.2 does so only where the server says that it has TLS
     trust = f"&ssl_ca={quote(database['ca'])}" if database["ca"] else ""
     return f"{url}?charset=utf8mb4{trust}"
 

@@ -52,6 +52,7 @@ def fake(folder: Path, name: str, script: str) -> None:
 
 
 ANSWER = """case "$*" in
+*--skip-column-names*REPLICA*) {status} | sed 's/.*: //' ;;
 *REPLICA*) {status} ;;
 *processlist*) echo {connected} ;;
 *) printf 'blog\\nmysql\\nsys\\n' ;;
@@ -111,7 +112,8 @@ def test_half_a_dump_is_none(backup: ModuleType, server: Path, tmp_path: Path, s
     ("status", "connected", "takes"),
     [
         (":", 1, False),  # a primary with a replica
-        ("echo 'Slave_IO_Running: Yes'; echo 'Slave_SQL_Running: Yes'", 0, True),
+        ("printf '  Slave_IO_Running: Yes\\n Slave_SQL_Running: Yes\\n'", 0, True),
+        ("printf '  Replica_IO_Running: Yes\\n Replica_SQL_Running: Yes\\n'", 0, True),
     ],
 )
 def test_the_replica_does_it(
@@ -122,8 +124,19 @@ def test_the_replica_does_it(
     assert bool(taken(tmp_path)) == takes
 
 
-def test_a_replica_that_does_not_keep_up_fails(backup: ModuleType, server: Path, tmp_path: Path) -> None:
-    fake(server, "mariadb", ANSWER.format(status="echo 'Slave_IO_Running: Connecting'", connected=0))
+def test_a_database_that_fails_keeps_no_other_from_its_backup(backup: ModuleType, server: Path, tmp_path: Path) -> None:
+    fake(server, "mariadb", ANSWER.format(status=":", connected=0).replace("blog", "aaa\\nblog\\nzzz"))
+    fake(server, "mariadb-dump", f'case "$*" in *blog) {WHOLE} ;; *) exit 2 ;; esac')
+    with pytest.raises(SystemExit, match="dump of aaa did not come to its end; the dump of zzz did not"):
+        backup.main(str(tmp_path), 7, 4)
+    assert len(taken(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "status", ["echo 'Slave_IO_Running: Connecting'", "printf 'Slave_IO_Running: Yes\\nSlave_SQL_Running: No\\n'"]
+)
+def test_a_replica_that_does_not_keep_up_fails(backup: ModuleType, server: Path, tmp_path: Path, status: str) -> None:
+    fake(server, "mariadb", ANSWER.format(status=status, connected=0))
     with pytest.raises(SystemExit, match="does not keep up"):
         backup.main(str(tmp_path), 7, 4)
     assert taken(tmp_path) == []
