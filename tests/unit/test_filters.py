@@ -19,8 +19,10 @@ from ansible_collections.flaskhost.stack.plugins.filter.canary_share import cana
 from ansible_collections.flaskhost.stack.plugins.filter.databases import databases
 from ansible_collections.flaskhost.stack.plugins.filter.dotenv import dotenv
 from ansible_collections.flaskhost.stack.plugins.filter.environments import environments
+from ansible_collections.flaskhost.stack.plugins.filter.release_config import release_config
 from ansible_collections.flaskhost.stack.plugins.filter.resolve_apps import resolve_apps
 from ansible_collections.flaskhost.stack.plugins.filter.supervisor_command import supervisor_command
+from ansible_collections.flaskhost.stack.plugins.filter.waiting_releases import waiting_releases
 from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import Missing, plain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,7 @@ FILTERS = (
     "replication_settled",
     "resolve_apps",
     "supervisor_command",
+    "waiting_releases",
 )
 APP: dict[str, Any] = {
     "name": "blog",
@@ -273,3 +276,32 @@ def test_canary_that_cannot_be(share: str, app: str, watch: Any, hosts: int, say
 def test_canary_that_can_be() -> None:
     assert canary_share("10", "blog", "60", 1) == canary_share("10", "blog", 0, 5) == canary_share("10") == "10"
     assert canary_share("", "", 0, 3) == canary_share("", "blog", "0", 1) == ""
+
+
+@pytest.mark.parametrize(
+    ("live", "canary", "share", "found"),
+    [
+        ("former", None, 0, []),
+        ("former", ("now", "c1"), 0, ["ours"]),
+        # somebody's own: another commit, the former configuration, or visitors
+        ("former", ("now", "c2"), 0, ["others"]),
+        ("former", ("former", "c1"), 0, ["others"]),
+        ("former", ("now", "c1"), 10, ["others"]),
+        # the app is where it should be: its canary is nobody's business
+        ("now", ("former", "c1"), 10, []),
+    ],
+)
+def test_canaries_of_a_failover(live: str, canary: tuple[str, str] | None, share: int, found: list[str]) -> None:
+    apps, environments = resolve_apps([APP]), {"blog": {"DATABASE_URL": "mysql://db2"}}
+    configs = {"now": release_config(apps[0], environments["blog"]), "former": "else"}
+    records = [{"id": "1", "config": configs[live], "commit": "c1"}]
+    if canary:
+        records.append({"id": "2", "config": configs[canary[0]], "commit": canary[1]})
+    status = {
+        "canary": "2" if canary else "",
+        "record": records[0],
+        "releases": records,
+        "shares": [{"release": "1", "share": 100 - share}, {"release": "2", "share": share}],
+    }
+    told = waiting_releases({"blog": status}, apps, environments)
+    assert [key for key, names in told.items() if names == ["blog"]] == found

@@ -168,6 +168,34 @@ def test_a_role_lasts_over_a_restart(roots: dict[str, Root]) -> None:
     eventually(lambda: roots[DB2].run(status)[1].strip() == "2", seconds=20)
 
 
+def test_a_failover_that_was_cut_off(stack: Stack, roots: dict[str, Root], address: str) -> None:
+    """Whatever the file of the former primary says: as long as its server takes writes, it is held, and nothing is lost."""
+    roots[DB1].must("sed -i 's/read_only = OFF/read_only = ON/' /etc/mysql/flaskhost-role/role.cnf")
+    with Writer(address, "cut") as writer:
+        time.sleep(1)
+        stack.playbook("failover", mysql_primary=DB2).check()
+        time.sleep(1)
+    assert writer.kept
+    for root in roots.values():
+        has(root, writer)
+    assert roots[DB1].must("mariadb -N -e 'SELECT @@read_only'").strip() == "1"
+
+
+def test_a_server_that_is_down_on_a_host_that_is_up(stack: Stack, roots: dict[str, Root], address: str) -> None:
+    """And the way back to the former primary."""
+    post_entry(address, "Eve", "down-1")
+    roots[DB2].must("systemctl mask --runtime --quiet mariadb; systemctl kill -s KILL mariadb; systemctl stop mariadb")
+    refused = stack.playbook("failover", mysql_primary=DB1)
+    assert refused.code == 2
+    assert f"the server of {DB2} does not answer" in words(refused)
+    stack.playbook("failover", mysql_primary=DB1, flask_skip_unreachable=True).check()
+    post_entry(address, "Eve", "down-2")
+    roots[DB2].must("systemctl unmask --runtime --quiet mariadb; systemctl start mariadb")
+    stack.playbook("site").check()
+    eventually(lambda: rows(roots[DB2], "down") == {"down-1", "down-2"})
+    assert roots[DB2].must("mariadb -N -e 'SELECT @@read_only'").strip() == "1"
+
+
 def test_a_primary_that_is_lost(stack: Stack, roots: dict[str, Root], address: str) -> None:
     """Nothing that was acknowledged is lost with it; once it is back it becomes the replica."""
     lost = "systemctl mask --runtime --quiet mariadb; systemctl kill -s KILL mariadb; systemctl stop ssh.socket ssh.service; pkill -KILL sshd"
