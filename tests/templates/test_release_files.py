@@ -371,7 +371,8 @@ def test_tmpfiles_make_the_directories_of_the_sockets() -> None:
 
 def test_files_of_the_app_role_hold_no_template() -> None:
     """They are rendered like all others, and must come out as they are."""
-    for path in ("usr/local/lib/flaskhost/launch", "usr/local/lib/flaskhost/gunicorn.conf.py", "opt/flaskhost/uv.txt"):
+    ours = ("launch", "gunicorn.conf.py", "shared_port.py")
+    for path in (*(f"usr/local/lib/flaskhost/{name}" for name in ours), "opt/flaskhost/uv.txt"):
         assert render("app", path) == (ROLES / "app/templates" / path).read_text()
 
 
