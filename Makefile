@@ -42,7 +42,7 @@ lint: setup  ## ansible-lint (profile production), yamllint, ruff, mypy
 
 .PHONY: bench
 bench: setup  ## how long things take, against a plain shell script doing the same
-	@python tests/bench/run.py
+	@python -m tests.bench
 
 .PHONY: faults
 faults: setup  ## a deploy fails, is killed, loses its host at each step, all under load (ONLY="build/fail switch" for some)

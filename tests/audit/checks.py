@@ -28,7 +28,7 @@ _SSLYZE = (
 # Debian's package, unpacked in a directory of its own, so that the host judged is the host that is
 _LYNIS = """\
 set -eu
-directory=$(mktemp -d /root/lynis.XXXXXX)
+directory=$(mktemp -d ~root/lynis.XXXXXX)
 trap 'rm -rf "$directory" /run/lynis.pid' EXIT
 cd "$directory"
 apt-get -q download lynis > /dev/null 2>&1 || { apt-get -q update > /dev/null; apt-get -q download lynis > /dev/null 2>&1; }

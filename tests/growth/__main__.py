@@ -11,18 +11,16 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.bench import bench_report as report
+from tests.bench import traced
+from tests.bench.traced import Failure
 from tests.growth.table import GOAL, Point, document, over, table
 from tests.support import tiny
 from tests.support.guestbook import copy_app, write_inventory
@@ -39,10 +37,6 @@ SETTINGS: dict[str, dict[str, str]] = {
     "without pipelining": {"ANSIBLE_PIPELINING": "false"},
     "a connection per task": {"ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o StrictHostKeyChecking=accept-new"},
 }
-
-
-class Failure(Exception):
-    """A run failed, or a host does not serve what it should."""
 
 
 class Growth:
@@ -80,39 +74,10 @@ class Growth:
     def play(self, playbook: str, size: int, settings: dict[str, str] | None = None) -> tuple[report.Trace, float]:
         """One playbook on the first hosts, over connections of its own; where its time went, and seconds."""
         self._runs += 1
-        log, notes = BUILD / "log" / f"{self._runs:02}-{playbook}-{size}.log", BUILD / "notes.jsonl"
-        notes.unlink(missing_ok=True)
         words = [f"{playbook}.yml", "-i", str(self._inventory), "--limit", ",".join(self._names[:size])]
-        with _sockets() as sockets, log.open("w") as stream:
-            environment = {
-                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-                "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests/bench/callback_plugins"),
-                "ANSIBLE_CALLBACKS_ENABLED": "bench_tasks",
-                "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets,
-                "ANSIBLE_NOCOLOR": "1",
-                "BENCH_TASKS": str(notes),
-                **(settings or {}),
-            }
-            launched = time.time()
-            code = subprocess.run(
-                [sys.executable, "-m", "ansible", "playbook", *words], cwd=ROOT, env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, check=False,
-            ).returncode  # fmt: skip
-            exited = time.time()
-        if code:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
-            raise Failure(f"{playbook}.yml on {size} hosts failed with {code}:\n{tail}")
-        print(f"  {playbook:8} {size:3} hosts {exited - launched:7.1f} s", flush=True)
-        return report.parse(notes.read_text(), launched, exited), exited - launched
-
-
-@contextmanager
-def _sockets() -> Iterator[str]:
-    """A directory for ssh's shared connections, which end with it: each run connects anew."""
-    with tempfile.TemporaryDirectory(prefix="growth-") as directory:
-        yield directory
-        for socket in Path(directory).iterdir():
-            subprocess.run(["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "x"], capture_output=True, check=False)
+        trace, seconds = traced.play(words, BUILD / "log" / f"{self._runs:02}-{playbook}-{size}.log", settings)
+        print(f"  {playbook:8} {size:3} hosts {seconds:7.1f} s", flush=True)
+        return trace, seconds
 
 
 def arguments() -> argparse.Namespace:

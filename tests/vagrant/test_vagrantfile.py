@@ -69,6 +69,8 @@ def test_machines_are_the_hosts_of_the_inventory(vagrant: Vagrant, fleet: str, m
     assert [line[1] for line in lines if line[2] == "state"] == machines, told.stdout + told.stderr
 
 
-def test_a_setting_that_no_provider_knows_is_refused(vagrant: Vagrant) -> None:
-    told = vagrant("validate", VAGRANT_DEFAULT_PROVIDER="libvirt", FLASKHOST_VAGRANT_MEMORY="much")
+@pytest.mark.parametrize("memory", ["much", "0", "1.5"])
+def test_memory_that_is_none_is_refused_by_name(vagrant: Vagrant, memory: str) -> None:
+    told = vagrant("validate", VAGRANT_DEFAULT_PROVIDER="libvirt", FLASKHOST_VAGRANT_MEMORY=memory)
     assert told.returncode != 0
+    assert f"FLASKHOST_VAGRANT_MEMORY ({memory}) must be MiB" in told.stdout + told.stderr

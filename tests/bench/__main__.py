@@ -15,17 +15,14 @@ import ssl
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-import bench_report as report
+from tests.bench import bench_report as report
+from tests.bench.traced import Failure, play, run
+from tests.support.stack import ROOT
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 BENCH = ROOT / "build" / "bench"
 BOX_COMMAND = str(ROOT / "scripts" / "box")
 KEY, KNOWN_HOSTS = ROOT / ".ansible/box/id_ed25519", ROOT / ".ansible/box/known_hosts"
@@ -42,10 +39,6 @@ ansible_host: {address}
 ansible_ssh_private_key_file: {key}
 ansible_ssh_common_args: -o UserKnownHostsFile="{known_hosts}"
 """
-
-
-class Failure(Exception):
-    """A run failed, or a page is not what it should be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +62,7 @@ class Bench:
         """The plain script on a fresh box."""
         address = fresh_box(PLAIN)
         words = [HERE / "plain.sh", address, KEY, KNOWN_HOSTS, ROOT / "examples" / "guestbook"]
-        launched, exited = self._run(report.PLAIN, [str(word) for word in words], {})
+        launched, exited = run([str(word) for word in words], self._log(report.PLAIN), {})
         self._note(report.PLAIN, exited - launched)
         visit(address)
 
@@ -99,40 +92,15 @@ class Bench:
                 raise Failure(f"After the rollback the page is {back}, not {before}.")
 
     def _play(self, kind: str, playbook: str, *options: str) -> report.Trace:
-        notes = BENCH / "notes.jsonl"
-        notes.unlink(missing_ok=True)
-        program = Path(sys.executable).with_name("ansible-playbook")
-        words = [str(program), playbook, "-i", str(BENCH / "inventory"), "--limit", STACK, *options]
-        with control_path() as directory:
-            environment = {
-                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-                "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback_plugins"),
-                "ANSIBLE_CALLBACKS_ENABLED": "bench_tasks",
-                "ANSIBLE_SSH_CONTROL_PATH_DIR": directory,
-                "ANSIBLE_NOCOLOR": "1",
-                "BENCH_TASKS": str(notes),
-            }
-            launched, exited = self._run(kind, words, environment)
-        trace = report.parse(notes.read_text(), launched, exited)
+        words = [playbook, "-i", str(BENCH / "inventory"), "--limit", STACK, *options]
+        trace, seconds = play(words, self._log(kind))
         self.traces.setdefault(kind, []).append(trace)
-        self._note(kind, exited - launched)
+        self._note(kind, seconds)
         return trace
 
-    def _run(self, kind: str, words: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
-        """Run one program with its output in a file; its begin and end."""
+    def _log(self, kind: str) -> Path:
         self.runs += 1
-        log = BENCH / "log" / f"{self.runs:02}-{kind}.log"
-        with log.open("w") as stream:
-            launched = time.time()
-            code = subprocess.run(
-                words, cwd=ROOT, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=stream,
-                stderr=subprocess.STDOUT, check=False,
-            ).returncode  # fmt: skip
-            exited = time.time()
-        if code:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
-            raise Failure(f"{kind} failed with {code}; the end of {log}:\n{tail}")
-        return launched, exited
+        return BENCH / "log" / f"{self.runs:02}-{kind}.log"
 
     def _note(self, kind: str, seconds: float) -> None:
         self.seconds.setdefault(kind, []).append(seconds)
@@ -183,18 +151,8 @@ def visit(address: str) -> Page:
     return Page(release, report.line_of(text))
 
 
-@contextmanager
-def control_path() -> Iterator[str]:
-    """A directory for ssh's shared connections of one run: each run connects anew, as one some days later does."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory:  # short, as the path of a socket has to be
-        yield directory
-        for socket in Path(directory).iterdir():
-            words = ["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "box"]
-            subprocess.run(words, capture_output=True, check=False)
-
-
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Time the playbooks against a plain shell script.")
+    parser = argparse.ArgumentParser(prog="make bench", description="Time the playbooks against a plain shell script.")
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("BENCH_ROUNDS") or 1),
                         help="pairs of fresh boxes (default: BENCH_ROUNDS, or 1); 3 give quiet numbers")  # fmt: skip
     parser.add_argument("--repeats", type=int, default=3, help="of second converge, deploy and rollback in each round")
