@@ -259,6 +259,9 @@ def take(server: Server, term: int) -> None:
         server.ask("SET GLOBAL read_only = 0")
     except Exception:
         note(read_only=True, term=term)
+        # an answer that was lost is no proof that it was not done, and the former primary is about to take writes again
+        with contextlib.suppress(Exception):
+            server.ask("SET GLOBAL read_only = 1")
         raise
 
 

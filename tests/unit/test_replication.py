@@ -255,6 +255,23 @@ def test_a_hold_that_fails_leaves_all_as_it_was(files: Path, monkeypatch: pytest
     assert server.values["@@global.read_only"] == "0"
 
 
+def test_a_lead_that_fails_takes_no_writes(files: Path) -> None:
+    """Not even where only the answer was lost: the former primary takes writes again then."""
+
+    class Lost(Fake):
+        def ask(self, query: str, *values: Any) -> list[dict[str, Any]]:
+            answer = super().ask(query, *values)
+            if query == "SET GLOBAL read_only = 0":
+                raise RuntimeError("lost connection during query")
+            return answer
+
+    server = Lost({"@@global.read_only": "1"})
+    with pytest.raises(RuntimeError, match="lost connection"):
+        _replication.take(server, 2)
+    assert server.values["@@global.read_only"] == "1"
+    assert "read_only = ON" in (files / "role.cnf").read_text()
+
+
 def test_hold(files: Path) -> None:
     server = Fake({"@@global.gtid_current_pos": "0-1-9"})
     assert _replication.hold(server, 2) == "0-1-9"
