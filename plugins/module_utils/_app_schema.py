@@ -512,7 +512,7 @@ KEYS: tuple[Key, ...] = (
     _count("healthcheck.timeout", "Seconds a candidate may take until it answers.", 30),
     _count(
         "healthcheck.steady",
-        "Seconds that all its workers must then stay up before it gets the traffic. A rollback does without, and an app's first release.",
+        "Seconds from its first answer on that it must stay up, with all its workers, before it gets traffic. Not for rollbacks and first releases.",
         3,
         0,
     ),

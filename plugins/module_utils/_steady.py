@@ -16,6 +16,8 @@ _PAUSE = 0.1
 # Seconds beyond what was asked for: who ends N seconds after the start does that a little more than N seconds after the
 # first answer at most, for somebody has to notice.
 _MARGIN = 0.2
+# Of what was asked for, seconds that are left for a worker that came long after the first one.
+_LATE = 1.0
 
 
 class Workers:
@@ -50,10 +52,11 @@ class Workers:
     def complaint(self, steady: float, timeout: float) -> str:
         """Wait until all workers of a release that answers are there, and have stayed; in words what is wrong, else empty.
 
-        :param steady: seconds that they have to stay.
+        :param steady: seconds that they have to stay, from now on.
         :param timeout: seconds in which the rest of them must come up.
         """
-        why = self._incomplete(timeout) or self._unsteady(steady)
+        began, first = time.monotonic(), self._ready()
+        why = self._incomplete(timeout) or self._unsteady(steady, began, first)
         if not why:
             return ""
         log = f"{self._app.paths['log']}/web.log"
@@ -75,11 +78,12 @@ class Workers:
                 return f"only {len(ready)} of its {wanted} workers came up within {timeout:g} s"
             time.sleep(_PAUSE)
 
-    def _unsteady(self, steady: float) -> str:
+    def _unsteady(self, steady: float, began: float, first: set[int]) -> str:
+        """:param first: workers that were there when it began."""
         master = self._master()
-        before = set(children(master))
-        began = time.monotonic()
-        while time.monotonic() - began < steady + _MARGIN:
+        before = first | set(children(master))
+        end = max(began + steady, time.monotonic() + min(steady, _LATE)) + _MARGIN
+        while time.monotonic() < end:
             time.sleep(_PAUSE)
             why = died(self._daemon, self._group)
             if not why and self._master() != master:

@@ -49,7 +49,7 @@ options:
     default: ""
   steady:
     description:
-      - Seconds that the release and all its workers must stay up, once it has answered, before it gets the traffic.
+      - Seconds from its first answer on that the release and all its workers must stay up before it gets the traffic.
       - Without a former release nobody loses anything by it, and it is not waited.
     type: float
     default: 0

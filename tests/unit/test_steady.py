@@ -139,6 +139,45 @@ def test_it_is_watched_as_long_as_asked(
     assert 0.5 <= time.monotonic() - began < 2
 
 
+def test_it_is_watched_from_its_first_answer_on(
+    app: App, daemon: Daemon, workers: _steady.Workers, children: list[int]
+) -> None:
+    """The time in which the other workers come up counts."""
+    workers.expect()
+    tell(app, children[0])
+    threading.Timer(0.8, tell, (app, children[1])).start()
+    began = time.monotonic()
+    assert workers.complaint(2.0, 5) == ""
+    assert 2.0 <= time.monotonic() - began < 2.7
+
+
+def test_one_that_comes_late_is_watched_too(
+    app: App, daemon: Daemon, workers: _steady.Workers, children: list[int]
+) -> None:
+    workers.expect()
+    tell(app, children[0])
+    threading.Timer(0.6, tell, (app, children[1])).start()
+    threading.Timer(0.9, os.kill, (children[1], signal.SIGKILL)).start()
+    assert f"a worker (process {children[1]}) ended" in workers.complaint(0.5, 5)
+
+
+def test_the_first_has_gone_when_the_last_comes(
+    app: App, daemon: Daemon, workers: _steady.Workers, children: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers.expect()
+    tell(app, children[0])
+
+    def another() -> None:
+        os.kill(children[0], signal.SIGKILL)
+        # as many as are wanted, but not those that answered
+        daemon.ready = True
+
+    ready = workers._ready
+    monkeypatch.setattr(workers, "_ready", lambda: set(children) if getattr(daemon, "ready", False) else ready())
+    threading.Timer(0.2, another).start()
+    assert f"a worker (process {children[0]}) ended" in workers.complaint(0.3, 5)
+
+
 def test_file_is_new_and_the_apps(app: App, workers: _steady.Workers, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("root's")
