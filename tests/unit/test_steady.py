@@ -166,14 +166,15 @@ def test_the_first_has_gone_when_the_last_comes(
 ) -> None:
     workers.expect()
     tell(app, children[0])
+    ended = threading.Event()
 
     def another() -> None:
         os.kill(children[0], signal.SIGKILL)
-        # as many as are wanted, but not those that answered
-        daemon.ready = True
+        ended.set()
 
     ready = workers._ready
-    monkeypatch.setattr(workers, "_ready", lambda: set(children) if getattr(daemon, "ready", False) else ready())
+    # as many as are wanted then, but not those that answered
+    monkeypatch.setattr(workers, "_ready", lambda: set(children) if ended.is_set() else ready())
     threading.Timer(0.2, another).start()
     assert f"a worker (process {children[0]}) ended" in workers.complaint(0.3, 5)
 
