@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How every run begins: connect.yml has the main process load our filters, and the process of no task has to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.support.stack import ROOT
+
+LOADED = """
+import sys
+
+
+class FilterModule:
+    def filters(self):
+        return {"loaded": lambda _any: "ansible_collections.flaskhost.stack.plugins.filter.resolve_apps" in sys.modules}
+"""
+TASK = {"name": "Tell", "ansible.builtin.debug": {"msg": "{{ '' | loaded }} {{ ansible_play_hosts | join(' ') }}"}}
+
+
+def told(folder: Path, hosts: str) -> list[str]:
+    """What a task says in a play for these hosts: whether our filters are there, and who takes part."""
+    (folder / "filter_plugins").mkdir()
+    (folder / "filter_plugins" / "loaded.py").write_text(LOADED)
+    (folder / "hosts").write_text("[all:vars]\nansible_connection=local\n[some]\none\ntwo\n")
+    play = {"name": "Tell", "hosts": hosts, "gather_facts": False, "tasks": [TASK]}
+    (folder / "play.yml").write_text(yaml.safe_dump([play]))
+    program = Path(sys.executable).with_name("ansible-playbook")
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    output = subprocess.run(
+        [program, "-i", "hosts", "play.yml"], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    return sorted(line.strip() for line in output.splitlines() if line.strip().startswith("msg: "))
+
+
+def test_our_filters_are_loaded_once(tmp_path: Path) -> None:
+    hosts = yaml.safe_load((ROOT / "playbooks" / "connect.yml").read_text())[0]["hosts"]
+    assert told(tmp_path, hosts) == ["msg: True one two"] * 2
+
+
+def test_otherwise_they_are_not(tmp_path: Path) -> None:
+    assert told(tmp_path, "all") == ["msg: False one two"] * 2
