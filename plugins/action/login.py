@@ -116,6 +116,11 @@ class ActionModule(ActionBase):
             )
         if user:
             _display.display(f"{host}: logged in as {user}{f' on port {port}' if port else ''}")
+        if supported and facts["small"]:
+            _display.display(
+                f"{host}: treated as a small host, for {facts['small']}: few writes, logs in memory, no weekly reading of the whole disk "
+                "(docs/small-hosts.md). `flaskhost_small: false` in the inventory treats it as any other."
+            )
         return {
             **result, "changed": False, "user": user, "port": port, "tried": tried, "ansible_facts": {"flaskhost": facts},
         }  # fmt: skip

@@ -117,7 +117,9 @@ def test_a_deploy_loses_no_request(
     state = settled(root, "guestbook")
     assert (state.live, state.leftovers) == (now, [])
     assert "on a small board" in fetch(f"http://{address}/").text
-    assert play("deploy").check().changed == 0
+    again = play("deploy").check()
+    assert again.changed == 0
+    assert "treated as a small host, for " in again.output
 
 
 def test_a_rollback_loses_no_request(
