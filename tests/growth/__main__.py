@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import sys
@@ -23,6 +24,7 @@ from tests.bench import traced
 from tests.bench.traced import Failure
 from tests.growth.table import GOAL, Point, document, over, table
 from tests.support import tiny
+from tests.support.cgroup import processor_seconds
 from tests.support.guestbook import copy_app, write_inventory
 from tests.support.stack import ROOT, box
 from tests.support.web import fetch
@@ -57,19 +59,25 @@ class Growth:
         """site.yml that changes nothing, and a deploy of one changed line, on the first hosts."""
         points = []
         for _ in range(repeats):
-            trace, seconds = self.play("site", size, settings)
-            if trace.changed:
-                raise Failure(f"site.yml changed {trace.changed} tasks on hosts that were done: see {BUILD}/log")
-            points.append(Point("second_converge", size, seconds, trace))
+            point = self.timed("second_converge", "site", size, settings)
+            if point.trace.changed:
+                raise Failure(f"site.yml changed {point.trace.changed} tasks on hosts that were done: see {BUILD}/log")
+            points.append(point)
         for _ in range(repeats):
             line = write_app(f"{size}.{self._runs}")
-            trace, seconds = self.play("deploy", size, settings)
+            points.append(self.timed("deploy", "deploy", size, settings))
             for name in self._names[:size]:
                 served = fetch(f"https://{box('address', name)}/line").text
                 if served != line:
                     raise Failure(f"{name} serves {served!r} after the deploy of {line!r}.")
-            points.append(Point("deploy", size, seconds, trace))
         return points
+
+    def timed(self, kind: str, playbook: str, size: int, settings: dict[str, str]) -> Point:
+        """One playbook, with what it took of the processors."""
+        before, control = sum(map(processor_seconds, self._names)), _of_children()
+        trace, seconds = self.play(playbook, size, settings)
+        used = sum(map(processor_seconds, self._names)) - before
+        return Point(kind, size, seconds, trace, control=_of_children() - control, boxes=used)
 
     def play(self, playbook: str, size: int, settings: dict[str, str] | None = None) -> tuple[report.Trace, float]:
         """One playbook on the first hosts, over connections of its own; where its time went, and seconds."""
@@ -78,6 +86,12 @@ class Growth:
         trace, seconds = traced.play(words, BUILD / "log" / f"{self._runs:02}-{playbook}-{size}.log", settings)
         print(f"  {playbook:8} {size:3} hosts {seconds:7.1f} s", flush=True)
         return trace, seconds
+
+
+def _of_children() -> float:
+    """Seconds that the programs which have ended so far had a processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def arguments() -> argparse.Namespace:

@@ -17,12 +17,17 @@ KINDS = ("second_converge", "deploy")
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One run: which, on how many hosts, and what it took."""
+    """One run: which, on how many hosts, and what it took.
+
+    ``control`` and ``boxes`` are seconds of a processor, on the control node and in all boxes together.
+    """
 
     kind: str
     size: int
     seconds: float
     trace: Trace
+    control: float = 0
+    boxes: float = 0
 
 
 def medians(points: Sequence[Point]) -> dict[tuple[str, int], float]:
@@ -31,6 +36,17 @@ def medians(points: Sequence[Point]) -> dict[tuple[str, int], float]:
     for point in points:
         values.setdefault((point.kind, point.size), []).append(point.seconds)
     return {key: statistics.median(each) for key, each in values.items()}
+
+
+def processor(points: Sequence[Point]) -> dict[tuple[str, int], tuple[float, float]]:
+    """Medians of the processor's seconds by kind and number of hosts: of the control node, and of all boxes together."""
+    values: dict[tuple[str, int], list[Point]] = {}
+    for point in points:
+        values.setdefault((point.kind, point.size), []).append(point)
+    return {
+        key: (statistics.median(one.control for one in each), statistics.median(one.boxes for one in each))
+        for key, each in values.items()
+    }
 
 
 def ratios(points: Sequence[Point]) -> dict[tuple[str, int], float]:
@@ -46,26 +62,31 @@ def over(points: Sequence[Point]) -> bool:
 
 
 def table(points: Sequence[Point]) -> str:
-    """A line for each number of hosts."""
-    seconds, ratio = medians(points), ratios(points)
-    lines = [f"{'hosts':>5}  {'second converge':>22}  {'deploy':>22}"]
+    """A line for each number of hosts; at its end what a deploy takes of the processors, whoever waits for what."""
+    seconds, ratio, used = medians(points), ratios(points), processor(points)
+    lines = [f"{'hosts':>5}  {'second converge':>22}  {'deploy':>22}  {'processor: control':>20} {'hosts':>8}"]
     for size in sorted({size for _, size in seconds}):
         cells = [f"{seconds[kind, size]:10.1f} s {ratio[kind, size]:7.2f} x" for kind in KINDS]
         late = "  OVER" if size == GOAL_SIZE and over(points) else ""
-        lines.append(f"{size:5}  {cells[0]:>22}  {cells[1]:>22}{late}")
+        control, hosts = used["deploy", size]
+        lines.append(f"{size:5}  {cells[0]:>22}  {cells[1]:>22}  {control:18.1f} s {hosts:6.1f} s{late}")
     return "\n".join(lines)
 
 
 def document(points: Sequence[Point], compared: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
     """What build/growth.json holds: seconds and ratios by kind and number of hosts; settings, if they were compared."""
-    seconds, ratio = medians(points), ratios(points)
+    seconds, ratio, used = medians(points), ratios(points), processor(points)
     return {
         "goal": {"hosts": GOAL_SIZE, "ratio": GOAL},
         "sizes": [
             {
                 "hosts": size,
                 **{
-                    kind: {"seconds": round(seconds[kind, size], 2), "ratio": round(ratio[kind, size], 3)}
+                    kind: {
+                        "seconds": round(seconds[kind, size], 2),
+                        "ratio": round(ratio[kind, size], 3),
+                        "processor": {"control": round(used[kind, size][0], 1), "hosts": round(used[kind, size][1], 1)},
+                    }
                     for kind in KINDS
                 },
             }

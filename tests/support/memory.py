@@ -4,19 +4,11 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import threading
-from pathlib import Path
 from types import TracebackType
 
-from boxlib import boxes, plan
+from tests.support.cgroup import group
 
-# version 1, and version 2 with either driver of docker
-_GROUPS = (
-    "/sys/fs/cgroup/memory/docker/{id}",
-    "/sys/fs/cgroup/system.slice/docker-{id}.scope",
-    "/sys/fs/cgroup/docker/{id}",
-)
 _LIMITS = ("memory.limit_in_bytes", "memory.max")
 # what the kernel cannot do without: cached files are not among it
 _TAKEN = ("rss", "anon")
@@ -32,12 +24,7 @@ class Memory:
     """
 
     def __init__(self, name: str) -> None:
-        container = plan.container_name(boxes.CLONE, name)
-        shown = subprocess.run(
-            ["docker", "inspect", "--format", "{{.Id}}", container], capture_output=True, text=True, check=True
-        )
-        places = [Path(place.format(id=shown.stdout.strip())) for place in _GROUPS]
-        self._group = next(place for place in places if (place / "memory.stat").exists())
+        self._group = group(name, "memory", "memory.stat")
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self.peak = 0.0
