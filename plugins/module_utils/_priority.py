@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 
 # a tenth of the time that the live release gets when both want all of it
 _LOW = 10
@@ -41,6 +42,26 @@ def given_way() -> Iterator[None]:
     finally:
         if able:
             os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+@contextlib.contextmanager
+def giving_way(pids: Callable[[], Iterable[int]], seconds: float) -> Iterator[None]:
+    """Other processes give way while the block runs, but not for ever: where a host has no time left over, they would never be done.
+
+    :param pids: asked which processes, at each change; from another thread, too.
+    :param seconds: after which they get as much as any other.
+    """
+    if not lower(pids()):
+        yield
+        return
+    timer = threading.Timer(seconds, lambda: normal(pids()))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        normal(pids())
 
 
 def lower(pids: Iterable[int]) -> bool:

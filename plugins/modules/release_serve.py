@@ -150,7 +150,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils import _strays
 from ansible_collections.flaskhost.stack.plugins.module_utils._drain import deserted, workers_of_web
 from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import apply_fileset
 from ansible_collections.flaskhost.stack.plugins.module_utils._health import complaint, died_early
-from ansible_collections.flaskhost.stack.plugins.module_utils._priority import lower, normal
+from ansible_collections.flaskhost.stack.plugins.module_utils._priority import giving_way
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._steady import Workers
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
@@ -166,6 +166,8 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._traffic import se
 
 # seconds that a candidate gets to end: it has no visitors whom it would have to answer
 _GRACE = 2.0
+# part of the time that it has to answer in which it gives way to visitors
+_GIVES_WAY = 1 / 3
 # seconds in which a worker that cannot start shows that
 WORKERS_WATCHED = 1.5
 
@@ -179,16 +181,22 @@ def boot(app: App, release: str, payload: dict[str, Any], steady: float, steps: 
     group, program = f"{app.name}@{release}", payload["program"]
     own = {"path": group_file(group), "content": program, "mode": "0600", "secret": True}
     workers = Workers(app, release)
+
+    def processes() -> list[int]:
+        with contextlib.suppress(SupervisordError):
+            return Supervisord().process_ids(group)
+        return []
+
     try:
         with steps.step("boot"):
             apply_fileset([*payload["files"], *([own] if program else [])], [])
             if program:
                 workers.expect()
-            daemon = Supervisord()
-            daemon.start(group)
-            # visitors of the live release must not wait because the candidate starts
-            lowered = bool(program) and lower(daemon.process_ids(group))
-        with steps.step("probe"):
+            Supervisord().start(group)
+        # visitors of the live release must not wait because the candidate starts
+        patience = app.app["healthcheck"]["timeout"] * _GIVES_WAY
+        way = giving_way(processes, patience) if program else contextlib.nullcontext()
+        with steps.step("probe"), way:
             why = complaint(app, release, through_web=False)
             # what ran before has visitors, and has shown that it stays
             if program:
@@ -198,8 +206,6 @@ def boot(app: App, release: str, payload: dict[str, Any], steady: float, steps: 
                     _strays.end(app.user, release)
             if why:
                 raise ReleaseError(f"probe: {why}")
-            if lowered:
-                normal(daemon.process_ids(group))
     finally:
         workers.forget()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -47,6 +48,24 @@ def test_all_below_is_normal_again(family: tuple[int, int]) -> None:
     assert len(os.listdir(f"/proc/{parent}/task")) > 1
     _priority.normal([parent])
     assert (nice(parent), nice(child)) == ({0}, {0})
+
+
+@needs_capability
+def test_it_gives_way_for_a_while_only(family: tuple[int, int]) -> None:
+    with _priority.giving_way(lambda: family, 0.2):
+        assert (nice(family[0]), nice(family[1])) == ({10}, {10})
+        time.sleep(0.5)
+        assert (nice(family[0]), nice(family[1])) == ({0}, {0})
+
+
+@needs_capability
+def test_it_gives_way_no_longer_than_the_block(family: tuple[int, int]) -> None:
+    with _priority.giving_way(lambda: family, 60):
+        assert nice(family[0]) == {10}
+    assert nice(family[0]) == {0}
+    assert threading.active_count() == 1 or not any(
+        isinstance(thread, threading.Timer) and not thread.finished.is_set() for thread in threading.enumerate()
+    )
 
 
 def test_nothing_is_lowered_that_cannot_be_raised(family: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
