@@ -69,6 +69,7 @@ def parts() -> list[Part]:
     return [
         *(Part(name, ("molecule", "test", "--scenario-name", name), needs_boxes=True) for name in scenarios),
         Part("vagrant", ("pytest", "-q", "tests/vagrant"), needs_boxes=True, counts=True),
+        Part("arm64", ("pytest", "-q", "-rs", "tests/arm64"), counts=True),
         Part("unit", ("pytest", "-q", *folders), counts=True),
         # the example has requirements of its own, so it gets an environment of its own
         Part("guestbook", (*_GUESTBOOK, "pytest", "-q", "examples/guestbook/tests"), counts=True),

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.flaskhost.stack.plugins.module_utils._probe import Answer, ask
 
+from tests.support.network import own_network
 from tests.support.render import ROLES
 
 SETTINGS = ROLES / "app/templates/usr/local/lib/flaskhost/gunicorn.conf.py"
@@ -89,20 +90,8 @@ class Site:
 
 @pytest.fixture
 def hands_over() -> Iterator[bool]:
-    """A network of our own, whose kernel hands over who waits at a port; False where we may not make one."""
-    with contextlib.ExitStack() as kept:
-        try:
-            before = kept.enter_context(Path("/proc/self/ns/net").open("rb"))
-            os.unshare(os.CLONE_NEWNET)
-        except (OSError, AttributeError):
-            yield False
-            return
-        try:
-            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-            Path("/proc/sys/net/ipv4/tcp_migrate_req").write_text("1\n")
-            yield True
-        finally:
-            os.setns(before.fileno(), os.CLONE_NEWNET)
+    with own_network() as ours:
+        yield ours
 
 
 @pytest.fixture
