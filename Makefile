@@ -32,6 +32,10 @@ test: setup  ## unit, template and Molecule tests, as CI runs them (ONLY="unit d
 test-arm: setup  ## the profile of a Raspberry Pi on a box of arm64, under emulation
 	@scripts/test arm
 
+.PHONY: test-board
+test-board: setup  ## the same on a virtual board of arm64: 512 MB, a kernel of its own
+	@PYTHONPATH=.ansible/collections:scripts python -m tests.board
+
 .PHONY: lint
 lint: setup  ## ansible-lint (profile production), yamllint, ruff, mypy
 	ruff check

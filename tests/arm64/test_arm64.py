@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What can be shown of arm64 in a minute: its Debian unpacked without being set up, and in it, under emulation, the guestbook.
 
-The whole is `make test-arm`.
+The whole is `make test-arm`, and `make test-board` with a kernel of its own.
 """
 
 from __future__ import annotations

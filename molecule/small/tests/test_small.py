@@ -139,7 +139,8 @@ def test_a_deploy_that_fails_changes_nothing(
 ) -> None:
     before = live(address)
     (source / "note.txt").write_text("three")
-    nowhere = {"healthcheck": {"path": "/nowhere", "timeout": 3}}
+    # long enough for a first answer, so that this tells what is wrong
+    nowhere = {"healthcheck": {"path": "/nowhere", "timeout": 3 if root.name == "small" else 90}}
     run, load = under_load(lambda: play("deploy", changes=nowhere))
     assert run.code != 0
     assert "status 404 where 200 is expected" in " ".join(run.output.split())
