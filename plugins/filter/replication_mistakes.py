@@ -9,9 +9,17 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._app_plain import 
 from ansible_collections.flaskhost.stack.plugins.module_utils._replication_plan import contradictions
 
 
-def replication_mistakes(states: Any, addresses: Any, primary: Any, rebuilt: Any = "") -> list[str]:
+def replication_mistakes(
+    states: Any, addresses: Any, primary: Any, rebuilt: Any = "", engines: Any = None
+) -> list[str]:
     """Documented in replication_mistakes.yml."""
-    return contradictions(plain(states) or {}, plain(addresses) or {}, str(plain(primary)), str(plain(rebuilt) or ""))
+    return contradictions(
+        plain(states) or {},
+        plain(addresses) or {},
+        str(plain(primary)),
+        str(plain(rebuilt) or ""),
+        plain(engines) or {},
+    )
 
 
 class FilterModule:

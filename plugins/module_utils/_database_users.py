@@ -29,6 +29,11 @@ def native_hash(password: str) -> str:
     return "*" + hashlib.sha1(once, usedforsecurity=False).hexdigest().upper()
 
 
+def stored_hash(user: str, host: str, password: str) -> str:
+    """What MySQL stores of a password (plugin caching_sha2_password), with the salt of the account."""
+    return str(mysql_sha256_password_hash(password, salt_of(user, host)))
+
+
 def wanted_grants(name: str, user: str, host: str, password: str, mariadb: bool, tls: bool = False) -> set[str]:
     """What SHOW GRANTS prints of a user with all rights in one database and none elsewhere."""
     account = f"{_quoted(user)}@{_quoted(host)}"
@@ -57,7 +62,7 @@ def is_as_wanted(
         return False
     return mariadb or stored == (
         "caching_sha2_password",
-        mysql_sha256_password_hash(password, salt_of(user, host)),
+        stored_hash(user, host, password),
         "ANY" if tls else "",
     )
 

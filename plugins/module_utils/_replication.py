@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Replication of MariaDB by its global transaction ids: let replicas in, follow a primary, stop taking writes, take them.
+"""The part of a server among several: let replicas in, follow a primary, stop taking writes, take them.
 
 Users and their rights are each server's own: whatever writes them does so without the binary log, here and in the role. So the
 log holds what apps wrote and nothing else, and its position tells exactly what a host has.
@@ -9,182 +9,120 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from typing import Any
 
-from ansible_collections.flaskhost.stack.plugins.module_utils._client import LOGIN, Client, program
+from ansible_collections.flaskhost.stack.plugins.module_utils._replication_mariadb import MariaDb
+from ansible_collections.flaskhost.stack.plugins.module_utils._replication_mysql import OLDEST, MySql, version_of
 from ansible_collections.flaskhost.stack.plugins.module_utils._replication_plan import (
     COPYING_FILE,
     ROLE_FILE,
     parse,
     role_text,
 )
+from ansible_collections.flaskhost.stack.plugins.module_utils._replication_server import (
+    SYSTEM,
+    USER,
+    ReplicationError,
+    Server,
+    Source,
+)
 
-USER = "flaskhost_replica"
-CA = "/etc/mysql/flaskhost/ca.pem"
-SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
-# a replica sees every row anyway; the rest is what the first copy needs
-_RIGHTS = "REPLICATION SLAVE, BINLOG MONITOR, RELOAD, PROCESS, SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON *.*"
 # seconds: for transactions that have begun to end; for a replica to have all that its primary wrote; for it to connect
 _HOLD, _CATCH_UP, _CONNECT = 20, 60, 20
-# seconds that the first copy of all data may take
-_COPY = 24 * 3600
-# "not in the master's binlog" and its relatives: the replica has transactions that the primary lacks
-_DIVERGED = 1236
+# the primary does not have what the replica asks for: MariaDB's number, and MySQL's for the same
+_NOT_THERE = (1236, 13114)
 
 
-class ReplicationError(Exception):
-    """What keeps a host from its role; the text says what to do."""
+def server_of(connection: Any) -> Server:
+    """The server behind a connection.
 
-
-class Server:
-    """The server of this host, as root sees it.
-
-    :param connection: of pymysql, over the socket, with autocommit.
+    :raises ReplicationError: it is too old.
     """
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def ask(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Rows of an answer, by column."""
-        with self._connection.cursor() as cursor:
-            cursor.execute(query, values or None)
-            names = [column[0] for column in cursor.description or ()]
-            return [dict(zip(names, map(_text, row), strict=True)) for row in cursor.fetchall()] if names else []
-
-    def value(self, expression: str) -> str:
-        """One value as text."""
-        (row,) = self.ask(f"SELECT {expression} AS found")
-        return str(row["found"] if row["found"] is not None else "")
-
-    def replica(self) -> dict[str, Any]:
-        """SHOW REPLICA STATUS; empty where it replicates from nobody."""
-        rows = self.ask("SHOW REPLICA STATUS")
-        return rows[0] if rows else {}
-
-    def databases(self) -> list[str]:
-        """All but the server's own."""
-        return [name for row in self.ask("SHOW DATABASES") for name in row.values() if name not in SYSTEM]
-
-    def has_tables(self) -> bool:
-        """Whether somebody put something here."""
-        listed = ", ".join(f"'{name}'" for name in SYSTEM)
-        return (
-            self.value(f"(SELECT COUNT(*) FROM information_schema.tables WHERE table_schema NOT IN ({listed}))") != "0"
-        )
-
-
-def _text(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    found = MySql(connection)
+    version = found.value("VERSION()")
+    if "mariadb" in version.lower():
+        return MariaDb(connection)
+    if version_of(version) < OLDEST:
+        raise ReplicationError(f"MySQL {'.'.join(map(str, OLDEST))} or newer is needed, and this is {version}")
+    return found
 
 
 def accept(server: Server, hosts: list[str], password: str) -> bool:
     """Replicas may come from these addresses, over TLS, and from nowhere else; whether that was otherwise."""
-    before = _accounts(server)
+    server.prove()
+    before = server.accounts()
     server.ask("SET SESSION sql_log_bin = 0")
-    for row in server.ask("SELECT Host AS host FROM mysql.user WHERE User = %s", USER):
-        if row["host"] not in hosts:
-            server.ask("DROP USER %s@%s", USER, row["host"])
+    for host in server.hosts():
+        if host not in hosts:
+            server.ask("DROP USER %s@%s", USER, host)
     for host in hosts:
-        server.ask("CREATE USER IF NOT EXISTS %s@%s IDENTIFIED BY %s REQUIRE SSL", USER, host, password)
-        server.ask("ALTER USER %s@%s IDENTIFIED BY %s REQUIRE SSL", USER, host, password)
-        server.ask(f"GRANT {_RIGHTS} TO %s@%s", USER, host)
-    return _accounts(server) != before
+        server.let_in(host, password)
+    return server.accounts() != before
 
 
-def _accounts(server: Server) -> list[str]:
-    hosts = [
-        row["host"] for row in server.ask("SELECT Host AS host FROM mysql.user WHERE User = %s ORDER BY Host", USER)
-    ]
-    return [
-        str(line) for host in hosts for row in server.ask("SHOW GRANTS FOR %s@%s", USER, host) for line in row.values()
-    ]
-
-
-def follow(server: Server, source: dict[str, Any], term: int, *, rebuild: bool = False) -> str:
-    """Be a replica of `source`: host, port, password. How it became one; empty where it was one already.
+def follow(server: Server, source: Source, term: int, *, rebuild: bool = False) -> str:
+    """Be a replica of `source`. How it became one; empty where it was one already.
 
     :param term: of the primary.
     :raises ReplicationError: it has what the primary lacks.
     """
     # an earlier run was cut off while it copied
     rebuild = rebuild or os.path.exists(COPYING_FILE)
+    noted_now = note(read_only=True, term=term) | _set_read_only(server)
     now = server.replica()
-    running = (now.get("Slave_IO_Running"), now.get("Slave_SQL_Running")) == ("Yes", "Yes")
-    if now.get("Master_Host") == source["host"] and running and not rebuild:
-        return "noted as a replica" if note(read_only=True, term=term) | _set_read_only(server) else ""
-    note(read_only=True, term=term)
-    _set_read_only(server)
-    if rebuild:
+    if rebuild or (not now and server.blank()):
         return _copy(server, source)
+    astray = server.astray(source)
+    if astray:
+        raise _diverged(source, astray)
+    if now and now.source == source.host and now.runs:
+        return "noted as a replica" if noted_now else ""
     if now:
         server.ask("STOP REPLICA")
-        _connect(server, source, "")
-        return "follows the primary"
-    if not server.has_tables() and not server.value("@@global.gtid_slave_pos"):
-        return _copy(server, source)
-    if not server.value("@@global.gtid_current_pos"):
+    elif not server.position():
         raise ReplicationError(
             f"it has databases of its own ({', '.join(server.databases())}), and nothing that came from a primary. "
             "If nobody needs them: -e mysql_rebuild= with its name, which deletes them and copies those of the primary."
         )
-    # it was the primary before: goes on from what it wrote last
-    server.ask("SET GLOBAL gtid_slave_pos = @@global.gtid_current_pos")
-    _connect(server, source, "")
-    return "was the primary, and follows the new one"
+    server.follow(source, led=not now)
+    _wait(server, source)
+    return "follows the primary" if now else "was the primary, and follows the new one"
 
 
-def _connect(server: Server, source: dict[str, Any], position: str) -> None:
-    """Replicate from `source`, and wait until that works.
-
-    :param position: where to begin; empty for what the server notes of itself.
-    """
-    if position:
-        server.ask("SET GLOBAL gtid_slave_pos = %s", position)
-    server.ask(
-        "CHANGE MASTER TO MASTER_HOST = %s, MASTER_PORT = %s, MASTER_USER = %s, MASTER_PASSWORD = %s, MASTER_SSL = 1, "
-        "MASTER_SSL_CA = %s, MASTER_SSL_VERIFY_SERVER_CERT = 1, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 5",
-        source["host"], int(source["port"]), USER, source["password"], CA,
-    )  # fmt: skip
-    server.ask("START REPLICA")
+def _wait(server: Server, source: Source) -> None:
+    """Wait until the server replicates."""
     end = time.monotonic() + _CONNECT
     while True:
         now = server.replica()
-        if (now.get("Slave_IO_Running"), now.get("Slave_SQL_Running")) == ("Yes", "Yes"):
+        if now and now.runs:
             return
-        number, told = (
-            int(now.get("Last_IO_Errno") or 0),
-            now.get("Last_IO_Error") or now.get("Last_SQL_Error") or "no answer",
-        )
-        if number == _DIVERGED:
-            raise ReplicationError(
-                f"it has writes that the primary {source['host']} lacks, since both took some: {told}. Look at them first (the databases "
-                "are as they were, and take no writes). To throw them away and copy the primary's: site.yml -e mysql_rebuild= with its name."
-            )
+        told = (now and now.error) or "no answer"
+        if now and now.number in _NOT_THERE:
+            raise _away(source, told) if "purged" in told else _diverged(source, told)
         if time.monotonic() > end:
-            raise ReplicationError(
-                f"it does not get through to the primary {source['host']} within {_CONNECT} s: {told}"
-            )
+            raise ReplicationError(f"it does not get through to the primary {source.host} within {_CONNECT} s: {told}")
         time.sleep(0.2)
 
 
-def _copy(server: Server, source: dict[str, Any]) -> str:
+def _diverged(source: Source, told: str) -> ReplicationError:
+    return ReplicationError(
+        f"it has writes that the primary {source.host} lacks, since both took some: {told}. Look at them first (the databases "
+        "are as they were, and take no writes). To throw them away and copy the primary's: site.yml -e mysql_rebuild= with its name."
+    )
+
+
+def _away(source: Source, told: str) -> ReplicationError:
+    return ReplicationError(
+        f"it was away for longer than the primary {source.host} keeps what was written: {told}. To copy all data anew: "
+        "site.yml -e mysql_rebuild= with its name."
+    )
+
+
+def _copy(server: Server, source: Source) -> str:
     """Copy all data of the primary, as of one moment, and go on from there. What was here is gone."""
-    login = {
-        "user": USER,
-        "password": source["password"],
-        "host": source["host"],
-        "port": str(source["port"]),
-        "protocol": "TCP",
-        "ssl-ca": CA,
-    }
-    lines = "".join(f'{name}="{value}"\n' for name, value in login.items())
-    there = Client(f"[client]\n{lines}ssl-verify-server-cert\n", {}, _COPY)
-    here = Client('[client]\nuser="root"\nsocket="/run/mysqld/mysqld.sock"\n', {}, _COPY)
-    file = f"--defaults-file={LOGIN}"
-    client = [program("mariadb-client", "mariadb"), file, "--batch", "--skip-column-names"]
+    there, here = server.client(source), server.client()
+    client, dump = server.programs()
     names = [name for name in there.ask(client, "SHOW DATABASES") if name not in SYSTEM]
     _write(COPYING_FILE, "the data of this host is half a copy; site.yml makes it anew\n")
     with contextlib.suppress(Exception):
@@ -193,18 +131,12 @@ def _copy(server: Server, source: dict[str, Any]) -> str:
     server.ask("SET SESSION sql_log_bin = 0")
     for name in server.databases():
         server.ask("DROP DATABASE " + "`" + name.replace("`", "``") + "`")
-    server.ask("RESET MASTER")
-    server.ask("SET GLOBAL gtid_slave_pos = ''")
+    server.forget()
     if names:
-        dump = [
-            program("mariadb-client", "mariadb-dump"), file, "--single-transaction", "--quick", "--gtid", "--master-data=1",
-            "--routines", "--triggers", "--events", "--hex-blob", "--max-allowed-packet=1G", "--default-character-set=utf8mb4",
-            "--databases", *names,
-        ]  # fmt: skip
-        there.stream(
-            dump, here, [*client, "--binary-mode", "--max-allowed-packet=1G"], b"SET SESSION sql_log_bin = 0;\n"
-        )
-    _connect(server, source, "")
+        feed = [*client, "--binary-mode", "--max-allowed-packet=1G"]
+        there.stream([*dump, "--databases", *names], here, feed, b"SET SESSION sql_log_bin = 0;\n")
+    server.follow(source)
+    _wait(server, source)
     os.unlink(COPYING_FILE)
     return f"copied {', '.join(names) or 'nothing'} from the primary"
 
@@ -221,7 +153,10 @@ def hold(server: Server, term: int) -> str:
         if writes:
             server.ask("SET GLOBAL read_only = 0")
         raise
-    return server.value("@@global.gtid_current_pos")
+    # a server by itself became one of several, and nothing was written since: without any position it could not follow another one
+    if not server.position():
+        server.ask("FLUSH PRIVILEGES")
+    return server.position()
 
 
 def lead(server: Server, positions: list[str], term: int) -> None:
@@ -231,18 +166,18 @@ def lead(server: Server, positions: list[str], term: int) -> None:
     :raises ReplicationError: it does not catch up; nothing was changed then.
     """
     now = server.replica()
-    wanted = [_gtid(position) for position in positions if position]
-    if now and now.get("Slave_SQL_Running") != "Yes":
+    wanted = [server.gtids(position) for position in positions if position]
+    if now and now.applies != "Yes":
         server.ask("START REPLICA SQL_THREAD")
-    if now and not wanted and now.get("Gtid_IO_Pos"):
-        wanted = [_gtid(str(now["Gtid_IO_Pos"]))]
+    if now and not wanted and now.received:
+        wanted = [server.gtids(now.received)]
     for position in wanted:
-        if now and server.value(f"MASTER_GTID_WAIT('{position}', {_CATCH_UP})") != "0":
+        if now and not server.waits(position, _CATCH_UP):
             raise ReplicationError(
-                f"it does not have all that the primary wrote ({position}) within {_CATCH_UP} s: {server.value('@@global.gtid_slave_pos')}. "
-                f"{server.replica().get('Last_SQL_Error') or ''}"
+                f"it does not have all that the primary wrote ({position}) within {_CATCH_UP} s: {server.position()}. "
+                f"{(server.replica() or now).error}"
             )
-        if not now and not _has(server, position):
+        if not now and not server.has(position):
             raise ReplicationError(
                 f"it replicates from nobody, and cannot be shown to have all up to {position}. Have site.yml make it a replica first."
             )
@@ -263,28 +198,6 @@ def take(server: Server, term: int) -> None:
         with contextlib.suppress(Exception):
             server.ask("SET GLOBAL read_only = 1")
         raise
-
-
-def _has(server: Server, position: str) -> bool:
-    """Whether all transactions up to a position are here: the same server's number of each domain, or a later one."""
-    known = f"{server.value('@@global.gtid_binlog_state')},{server.value('@@global.gtid_slave_pos')}"
-    latest: dict[tuple[str, str], int] = {}
-    for each in known.replace("\n", "").split(","):
-        domain, _, rest = each.strip().partition("-")
-        origin, _, number = rest.partition("-")
-        if number.isdigit():
-            latest[domain, origin] = max(latest.get((domain, origin), 0), int(number))
-    for each in position.split(","):
-        domain, origin, number = each.split("-")
-        if latest.get((domain, origin), -1) < int(number):
-            return False
-    return True
-
-
-def _gtid(text: str) -> str:
-    if not re.fullmatch(r"[0-9]+-[0-9]+-[0-9]+(,[0-9]+-[0-9]+-[0-9]+)*", text.replace("\n", "")):
-        raise ReplicationError(f"{text!r} is no position")
-    return text.replace("\n", "")
 
 
 def _set_read_only(server: Server) -> bool:

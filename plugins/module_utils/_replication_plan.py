@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.flaskhost.stack.plugins.module_utils._gtid_sets import holds
+
 # read by the server at its start; in a folder of its own, since a change of it is no reason to restart the server
 ROLE_FILE = "/etc/mysql/flaskhost-role/role.cnf"
 # there while a host's data is half a copy
@@ -27,10 +29,12 @@ def parse(lines: Iterable[str]) -> dict[str, Any]:
     ``role`` (primary or replica, as its file has it; empty where it never was one of several), ``term``, ``writes`` (whether the server takes
     writes now, which a failover that was cut off may have left otherwise; none where the server does not answer), ``copying`` (whether its
     data is half a copy), ``source`` (the address it replicates from), ``receives``, ``applies`` (Yes, No, Connecting, ...), ``error``,
-    ``replicas`` (from where replicas may come), ``holds`` (databases with tables, told where there is no role yet).
+    ``replicas`` (from where replicas may come), ``holds`` (databases with tables, told where there is no role yet), and of MySQL ``uuid`` (what
+    the server calls itself) and ``gtids`` (all transactions that it has).
     """
     found: dict[str, Any] = {
         "role": "", "term": 0, "writes": None, "copying": False, "source": "", "receives": "", "applies": "", "error": "", "replicas": [], "holds": [],
+        "uuid": "", "gtids": "",
     }  # fmt: skip
     names = {
         "Master_Host": "source", "Source_Host": "source", "Slave_IO_Running": "receives", "Replica_IO_Running": "receives",
@@ -51,6 +55,8 @@ def parse(lines: Iterable[str]) -> dict[str, Any]:
             found[names[name]] = value.strip()
         elif colon and name in ("Last_IO_Error", "Last_SQL_Error") and value.strip():
             found["error"] = value.strip()
+        elif line.startswith("gtids "):
+            found["uuid"], found["gtids"] = line.split(" ")[1], "".join(line.split(" ")[2:])
         elif line.startswith("from "):
             found["replicas"].append(line[5:])
         elif line.startswith("/var/lib/mysql/"):
@@ -73,21 +79,33 @@ def settled(states: Mapping[str, Mapping[str, Any]], addresses: Mapping[str, lis
             or state.get("copying")
             or state.get("source") not in addresses.get(primary, [])
             or (state.get("receives"), state.get("applies")) != ("Yes", "Yes")
+            or _astray(state, states.get(primary, {}))
         ):
             return False
     return True
 
 
 def contradictions(
-    states: Mapping[str, Mapping[str, Any]], addresses: Mapping[str, list[str]], primary: str, rebuilt: str = ""
+    states: Mapping[str, Mapping[str, Any]],
+    addresses: Mapping[str, list[str]],
+    primary: str,
+    rebuilt: str = "",
+    engines: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Where the inventory's primary is not what the hosts are; none means that everything can go on.
 
     :param states: by host, see `parse`; empty for one that did not answer.
     :param rebuilt: a host whose data may be thrown away.
+    :param engines: mariadb or mysql, of each host that is known to run it.
     """
     states = {host: state for host, state in states.items() if state}
     told = []
+    if len(set((engines or {}).values())) > 1:
+        listed = ", ".join(f"{host} {engine}" for host, engine in sorted((engines or {}).items()))
+        told.append(
+            f"The database hosts are to hold the same data, but run different servers ({listed}), and neither replicates from the other. "
+            "Set the same mysql_provider for the whole group db, or mysql_replication: false, where each is a server of its own."
+        )
     own = states.get(primary, {})
     leader = _leader(states)
     back = f"To make {primary} the primary: failover.yml -e mysql_primary={primary}"
@@ -149,7 +167,7 @@ def failover(
     elif not state.get("role"):
         told = f"{primary} is no replica of anything. Run site.yml first."
     elif primary in down:
-        told = f"The server of {primary} does not answer, so it cannot become the primary. See there: systemctl status mariadb."
+        told = f"The server of {primary} does not answer, so it cannot become the primary. See there: systemctl status mariadb, or mysql."
     elif state.get("copying"):
         told = f"{primary} has half a copy of the data only. Have site.yml copy it anew first."
     elif (absent or down) and not skip:
@@ -160,6 +178,8 @@ def failover(
             f"{'; '.join(missing)}. What was written there in its last moments may be missing on {primary}. To go on without: "
             "-e flask_skip_unreachable=true. Make sure that nobody can write there: keep it off, until site.yml makes it a replica."
         )
+    elif leader != primary and _astray(state, up.get(leader, {})):
+        told = f"{primary} has writes that {leader} lacks, and would hand them out. Mend that first: site.yml tells what they are."
     elif leader != primary:
         told = _lags(primary, state, leader, bool(hold) or skip)
     return {
@@ -170,6 +190,12 @@ def failover(
         "follow": sorted(host for host in up if host != primary),
         "trouble": [told] if told else [],
     }
+
+
+def _astray(state: Mapping[str, Any], primary: Mapping[str, Any]) -> bool:
+    """Whether writes began on a replica of MySQL that its primary does not have. MariaDB tells of that by itself, and does not go on."""
+    known = state.get("gtids") and primary.get("gtids")
+    return bool(known) and not holds(primary["gtids"], state["gtids"], state["uuid"])
 
 
 def _lags(host: str, state: Mapping[str, Any], leader: str, known: bool) -> str:

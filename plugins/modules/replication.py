@@ -6,10 +6,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: replication
-short_description: Makes a MariaDB server the primary or a replica of several that hold the same data
+short_description: Makes a MariaDB or MySQL server the primary or a replica of several that hold the same data
 version_added: "0.1.0"
 description:
-  - Replication by global transaction ids, over TLS. A role lasts over restarts.
+  - Replication by global transaction ids, over TLS. A role lasts over restarts. All servers are MariaDB, or all are MySQL 8.0.26 and newer.
 options:
   do:
     description:
@@ -55,7 +55,7 @@ options:
     description: The server's socket, over which root logs in.
     type: path
     default: /run/mysqld/mysqld.sock
-requirements: [python3-pymysql, mariadb-client]
+requirements: [python3-pymysql, mariadb-client or mysql-client]
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
   check_mode: {support: partial, description: "Does nothing, and says that it would."}
@@ -85,15 +85,20 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.flaskhost.stack.plugins.module_utils import _replication
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import ReleaseError
+from ansible_collections.flaskhost.stack.plugins.module_utils._replication_server import (
+    ReplicationError,
+    Server,
+    Source,
+)
 
 
-def act(server: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+def act(server: Server, wanted: dict[str, Any]) -> dict[str, Any]:
     """Do it; what the module returns."""
     verb, term = wanted["do"], wanted["term"]
     if verb == "accept":
         return {"changed": _replication.accept(server, wanted["hosts"], wanted["password"])}
     if verb == "follow":
-        source = {"host": wanted["source"], "port": wanted["port"], "password": wanted["password"]}
+        source = Source(wanted["source"], wanted["port"], wanted["password"])
         how = _replication.follow(server, source, term, rebuild=wanted["rebuild"])
         return {"changed": bool(how), "how": how}
     if verb == "hold":
@@ -132,8 +137,8 @@ def main() -> None:
         connection = pymysql.connect(
             user="root", unix_socket=module.params["socket"], charset="utf8mb4", autocommit=True
         )
-        module.exit_json(**act(_replication.Server(connection), module.params))
-    except (_replication.ReplicationError, ReleaseError) as error:
+        module.exit_json(**act(_replication.server_of(connection), module.params))
+    except (ReplicationError, ReleaseError) as error:
         module.fail_json(msg=f"replication ({module.params['do']}): {error}")
     except pymysql.err.Error as error:
         module.fail_json(msg=f"replication ({module.params['do']}): the server answers {error}")

@@ -47,8 +47,13 @@ echo '== shadow'; $as_root awk -F: '{{print $1 ":" substr($2, 1, 1) ":" $8 ":" $
 role=/etc/mysql/flaskhost-role/role.cnf
 echo '== database'; if [ -e $role ]; then cat $role
   [ -e /etc/mysql/flaskhost-role/copying ] && echo copying
-  $as_root timeout 10 mariadb -e "SELECT CONCAT('read_only is ', @@global.read_only);
-    SELECT CONCAT('from ', Host) FROM mysql.user WHERE User='flaskhost_replica'; SHOW REPLICA STATUS\G"
+  # MySQL does not find out by itself what a replica has that its primary lacks
+  client=$(command -v mariadb || echo mysql); sets=
+  [ $client = mysql ] && sets="SELECT CONCAT('gtids ', @@server_uuid, ' ', REPLACE(@@global.gtid_executed, '\n', ''));"
+  $as_root timeout 10 $client -e "SELECT CONCAT('read_only is ', @@global.read_only); $sets
+    SELECT CONCAT('from ', Host) FROM mysql.user WHERE User='flaskhost_replica'"
+  # MySQL's client takes no \G from a script
+  $as_root timeout 10 $client -E -e 'SHOW REPLICA STATUS'
 elif [ -d /var/lib/mysql ]; then $as_root find /var/lib/mysql -mindepth 2 -maxdepth 2 -name '*.ibd' \
   -not -path '/var/lib/mysql/mysql/*' -not -path '/var/lib/mysql/sys/*' -printf '%h\n' | sort -u; fi
 echo '== backup'; [ -e /etc/systemd/system/flaskhost-backup.timer ] && echo yes

@@ -401,6 +401,27 @@ def test_mysql_settings(provider: str) -> None:
     )
 
 
+@pytest.mark.parametrize(("provider", "words"), [("mysql", ("source", "replica")), ("mariadb", ("master", "slave"))])
+def test_mysql_among_several(provider: str, words: tuple[str, str]) -> None:
+    text = render(
+        "mysql", "etc/mysql/flaskhost.cnf.j2", mysql_provider=provider, mysql_role="replica", mysql_server_id=7
+    )
+    lines = text.splitlines()
+    assert [line.removeprefix("loose_") for line in lines if "rpl_semi_sync" in line] == [
+        f"rpl_semi_sync_{words[0]}_enabled = ON",
+        f"rpl_semi_sync_{words[1]}_enabled = ON",
+        f"rpl_semi_sync_{words[0]}_wait_point = AFTER_SYNC",
+        f"rpl_semi_sync_{words[0]}_timeout = 2000",
+    ]
+    assert "server_id = 7" in lines
+    # neither starts with a setting that it does not know
+    for line in ("gtid_mode = ON", "enforce_gtid_consistency = ON", "plugin_load_add = semisync_source.so"):
+        assert (line in lines) == (provider == "mysql")
+    assert ("gtid_strict_mode = ON" in lines) == (provider == "mariadb")
+    assert ("loose_" in text) == (provider == "mysql")
+    assert lines[-1] == "!include /etc/mysql/flaskhost-role/role.cnf"
+
+
 CONFINED = ("privileges", "files", "devices", "kernel", "calls", "namespaces", "network", "processes")
 UNIT = "etc/systemd/system/supervisor.service.d/flaskhost.conf.j2"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.flaskhost.stack.plugins.module_utils import _replication
-from ansible_collections.flaskhost.stack.plugins.module_utils._replication import Server
+from ansible_collections.flaskhost.stack.plugins.module_utils import _gtid_sets, _replication
+from ansible_collections.flaskhost.stack.plugins.module_utils._replication_mariadb import MariaDb
 from ansible_collections.flaskhost.stack.plugins.module_utils._replication_plan import (
     contradictions,
     failover,
@@ -17,8 +17,17 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._replication_plan 
     role_text,
     settled,
 )
+from ansible_collections.flaskhost.stack.plugins.module_utils._replication_server import (
+    ReplicationError,
+    Source,
+    Status,
+)
+
+from tests.support.render import evaluate
 
 ADDRESSES = {"db1": ["10.0.0.5", "203.0.113.5"], "db2": ["10.0.0.6"]}
+# what two servers of MySQL call themselves
+A, B = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "278bfda1-b93d-11e4-801b-14feb5d284bc"
 # as MariaDB 10.11 says it
 REPLICA = """\
 *************************** 1. row ***************************
@@ -47,7 +56,7 @@ def replica(term: int = 1, *replicas: str, **changed: Any) -> dict[str, Any]:
 def test_what_hosts_say_of_themselves() -> None:
     assert primary(3, "10.0.0.6") == {
         "role": "primary", "term": 3, "writes": True, "copying": False, "source": "", "receives": "", "applies": "", "error": "",
-        "replicas": ["10.0.0.6"], "holds": [],
+        "replicas": ["10.0.0.6"], "holds": [], "uuid": "", "gtids": "",
     }  # fmt: skip
     found = replica(2)
     assert (found["role"], found["term"], found["source"]) == ("replica", 2, "10.0.0.5")
@@ -60,6 +69,9 @@ def test_what_hosts_say_of_themselves() -> None:
     assert (told["error"], told["source"], told["receives"]) == ("error connecting: refused", "db1", "Connecting")
     assert parse(["/var/lib/mysql/blog", "/var/lib/mysql/shop"])["holds"] == ["blog", "shop"]
     assert parse([])["role"] == ""
+    assert parse([f"gtids {A} {A}:1-5,{B}:1"])["gtids"] == f"{A}:1-5,{B}:1"
+    empty = parse([f"gtids {A} "])
+    assert (empty["uuid"], empty["gtids"]) == (A, "")
 
 
 GOOD = {"db1": primary(1, "10.0.0.6"), "db2": replica(1, "10.0.0.5")}
@@ -85,6 +97,43 @@ def test_settled() -> None:
         assert not settled(states, ADDRESSES, "db1"), changed
     assert not settled({**GOOD, "db2": {}}, ADDRESSES, "db1")
     assert not settled(GOOD, ADDRESSES, "db2")
+
+
+def of_mysql(mine: str, theirs: str) -> dict[str, Any]:
+    return {
+        "db1": {**GOOD["db1"], "uuid": A, "gtids": theirs},
+        "db2": {**GOOD["db2"], "uuid": B, "gtids": mine},
+    }
+
+
+def test_a_replica_of_mysql_that_wrote_by_itself() -> None:
+    """MySQL goes on replicating with it, and would hand it out after the next failover."""
+    for mine in (f"{A}:1-9", f"{A}:1-12,{B}:1-4", ""):
+        assert settled(of_mysql(mine, f"{A}:1-9,{B}:1-4"), ADDRESSES, "db1"), (
+            "what it got since the primary was asked is no difference"
+        )
+    astray = of_mysql(f"{A}:1-9,{B}:1-5", f"{A}:1-9,{B}:1-4")
+    assert not settled(astray, ADDRESSES, "db1")
+    assert contradictions(astray, ADDRESSES, "db1") == [], "site.yml goes on, and tells what they are"
+    assert failover(of_mysql(f"{A}:1-9", f"{A}:1-9"), "db2")["trouble"] == []
+    (told,) = failover(astray, "db2")["trouble"]
+    assert "db2 has writes that db1 lacks" in told
+
+
+def test_sets_of_transactions() -> None:
+    assert _gtid_sets.own(f"{A}:1-5:7,{B}:1", A) == {"": [(1, 5), (7, 7)]}
+    assert _gtid_sets.own(f"{A}:1-5:blue:1-2:4", A) == {"": [(1, 5)], "blue": [(1, 2), (4, 4)]}
+    assert _gtid_sets.holds(f"{A}:1-5:7-9", f"{A}:2-3:8,{B}:1", A)
+    for other in (f"{A}:6", f"{A}:4-7", f"{A}:blue:1"):
+        assert not _gtid_sets.holds(f"{A}:1-5:7-9", other, A)
+
+
+def test_servers_that_cannot_replicate_from_each_other() -> None:
+    for engines in ({}, {"db1": "mysql"}, {"db1": "mysql", "db2": "mysql"}):
+        assert contradictions(GOOD, ADDRESSES, "db1", engines=engines) == []
+    (told,) = contradictions(GOOD, ADDRESSES, "db1", engines={"db1": "mysql", "db2": "mariadb"})
+    assert "db1 mysql, db2 mariadb" in told
+    assert "Set the same mysql_provider" in told
 
 
 @pytest.mark.parametrize(
@@ -138,6 +187,19 @@ def test_data_that_may_be_thrown_away() -> None:
     assert "db1 is the primary" in told
     (told,) = contradictions(GOOD, ADDRESSES, "db1", "db3")
     assert "db3 is no host of the group db. Name one of db1, db2." in told
+
+
+def test_which_server_a_host_runs() -> None:
+    """As the inventory says, or its system; nothing is guessed of one that did not answer."""
+
+    def runs(name: str, **said: str) -> dict[str, Any]:
+        return {"ansible_facts": {"flaskhost": {"os": {"id": name}}}, **said}
+
+    hosts = {"a": runs("ubuntu"), "b": runs("debian"), "c": runs("debian", mysql_provider="mysql")}
+    silent: dict[str, Any] = {"d": {}, "e": {"mysql_provider": "mysql"}}
+    known = {"hostvars": {**hosts, **silent}, "__preflight_database_group": [*hosts, *silent]}
+    found = evaluate("preflight", "__preflight_database_engines", **known)
+    assert found == {"a": "mysql", "b": "mariadb", "c": "mysql", "e": "mysql"}
 
 
 HELD = replica(2, source="", receives="", applies="")
@@ -208,14 +270,14 @@ def test_who_is_held_and_who_follows() -> None:
     assert (plan["lead"], plan["hold"], plan["trouble"]) == (True, [], [])
 
 
-class Fake(Server):
+class Fake(MariaDb):
     """A server that notes what it is told; ``refuses`` holds what fails."""
 
     def __init__(
-        self, values: dict[str, str] | None = None, *, status: dict[str, Any] | None = None, refuses: str = ""
+        self, values: dict[str, str] | None = None, *, status: Status | None = None, refuses: str = ""
     ) -> None:
         super().__init__(None)
-        self.status, self.refuses, self.values = status or {}, refuses, {"@@global.read_only": "0", **(values or {})}
+        self.status, self.refuses, self.values = status, refuses, {"@@global.read_only": "0", **(values or {})}
         self.told: list[str] = []
 
     def ask(self, query: str, *values: Any) -> list[dict[str, Any]]:
@@ -230,7 +292,7 @@ class Fake(Server):
     def value(self, expression: str) -> str:
         return self.values.get(expression, "0")
 
-    def replica(self) -> dict[str, Any]:
+    def replica(self) -> Status | None:
         return self.status
 
 
@@ -279,6 +341,18 @@ def test_hold(files: Path) -> None:
     assert _replication.noted()["role"] == "replica"
 
 
+def test_a_primary_that_never_wrote_anything_gets_a_position(files: Path) -> None:
+    """It had its data before it became one of several; what it follows later begins somewhere."""
+
+    class Silent(Fake):
+        def ask(self, query: str, *values: Any) -> list[dict[str, Any]]:
+            if query == "FLUSH PRIVILEGES":
+                self.values["@@global.gtid_current_pos"] = "0-1-1"
+            return super().ask(query, *values)
+
+    assert _replication.hold(Silent({"@@global.gtid_current_pos": ""}), 2) == "0-1-1"
+
+
 @pytest.mark.parametrize(
     ("state", "slave", "position", "has"),
     [
@@ -296,25 +370,22 @@ def test_who_replicates_from_nobody_has_to_have_it(
     if has:
         _replication.lead(server, [position], 2)
     else:
-        with pytest.raises(_replication.ReplicationError, match="cannot be shown to have all"):
+        with pytest.raises(ReplicationError, match="cannot be shown to have all"):
             _replication.lead(server, [position], 2)
     assert server.values["@@global.read_only"] == ("0" if has else "1")
 
 
 def test_lead_goes_on_where_it_was_stopped(files: Path) -> None:
-    server = Fake(status={"Slave_SQL_Running": "No", "Gtid_IO_Pos": "0-1-9"})
+    server = Fake(status=Status(applies="No", received="0-1-9"))
     _replication.lead(server, [], 2)
     assert server.told[:3] == ["START REPLICA SQL_THREAD", "STOP REPLICA", "RESET REPLICA ALL"]
     assert _replication.noted()["role"] == "primary"
 
 
 def test_a_copy_that_was_cut_off_is_made_anew(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = {"host": "10.0.0.5", "port": 3306, "password": "x"}
+    source = Source("10.0.0.5", 3306, "x")
 
     class There:
-        def __init__(self, *_: Any) -> None:
-            pass
-
         def ask(self, *_: Any) -> list[str]:
             return ["blog"]
 
@@ -322,8 +393,8 @@ def test_a_copy_that_was_cut_off_is_made_anew(files: Path, monkeypatch: pytest.M
             assert (files / "copying").exists(), "before anything is deleted"
             raise OSError("the connection is gone")
 
-    monkeypatch.setattr(_replication, "Client", There)
-    monkeypatch.setattr(_replication, "program", lambda *_: "x")
+    monkeypatch.setattr(Fake, "client", lambda *_: There())
+    monkeypatch.setattr(Fake, "programs", lambda _: (["client"], ["dump"]))
     monkeypatch.setattr(Fake, "databases", lambda _: [])
     with pytest.raises(OSError, match="is gone"):
         _replication.follow(Fake(), source, 1, rebuild=True)
@@ -331,7 +402,7 @@ def test_a_copy_that_was_cut_off_is_made_anew(files: Path, monkeypatch: pytest.M
     monkeypatch.setattr(There, "stream", lambda *_: None)
     # as the dump's head left it: it looks as if it had come from a primary
     server = Fake({"@@global.gtid_slave_pos": "0-1-9", "@@global.gtid_current_pos": "0-1-9"})
-    monkeypatch.setattr(_replication, "_connect", lambda *_: None)
+    monkeypatch.setattr(_replication, "_wait", lambda *_: None)
     assert _replication.follow(server, source, 1) == "copied blog from the primary"
     assert not (files / "copying").exists()
 
