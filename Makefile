@@ -54,7 +54,7 @@ faults: setup  ## a deploy fails, is killed, loses its host at each step, all un
 
 .PHONY: growth
 growth: setup  ## how site.yml and deploy.yml grow from one host to eight (OPTIONS="--sizes 1 16 --settings")
-	@PYTHONPATH=.ansible/collections python -m tests.growth $(OPTIONS)
+	@PYTHONPATH=.ansible/collections:scripts python -m tests.growth $(OPTIONS)
 
 .PHONY: audit
 audit: setup  ## a converged box judged by ssh-audit, sslyze, a scan of all ports and Lynis
