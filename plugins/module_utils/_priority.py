@@ -25,9 +25,9 @@ def may_raise() -> bool:
 
 
 def give_way() -> None:
-    """This process, and all that it starts from now on, gets what others leave."""
+    """This process, and all that it starts from now on, gets what others leave; one that gave way even more goes on so."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _LOW)
+        os.setpriority(os.PRIO_PROCESS, 0, max(_LOW, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 @contextlib.contextmanager

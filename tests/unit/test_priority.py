@@ -90,7 +90,18 @@ def test_what_is_started_inherits_it() -> None:
     )
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
     words = [sys.executable, "-c", code]
-    assert subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout.strip() == "10"
+    told = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
+    assert int(told) == max(10, os.getpriority(os.PRIO_PROCESS, 0))
+
+
+def test_who_gives_way_more_goes_on_so() -> None:
+    code = (
+        "import os; os.nice(15); from ansible_collections.flaskhost.stack.plugins.module_utils import _priority;"
+        "_priority.give_way(); print(os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    words = [sys.executable, "-c", code]
+    assert int(subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout) >= 15
 
 
 def test_processes_that_are_gone() -> None:

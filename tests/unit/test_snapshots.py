@@ -400,7 +400,7 @@ def test_half_a_dump_is_not_left(blog: App, monkeypatch: pytest.MonkeyPatch) -> 
 
     def dies(target: Any) -> None:
         target.write(b"half of it")
-        assert os.getpriority(os.PRIO_PROCESS, 0) > before or not may_raise(), "visitors go first"
+        assert os.getpriority(os.PRIO_PROCESS, 0) >= max(before, 10) or not may_raise(), "visitors go first"
         raise ReleaseError("the server is gone")
 
     monkeypatch.setattr(engine, "dump", dies)
