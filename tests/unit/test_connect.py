@@ -8,8 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
+from tests.support.render import trusted
 from tests.support.stack import ROOT
 
 LOADED = """
@@ -45,3 +49,16 @@ def test_our_filters_are_loaded_once(tmp_path: Path) -> None:
 
 def test_otherwise_they_are_not(tmp_path: Path) -> None:
     assert told(tmp_path, "all") == ["msg: False one two"] * 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_admins_are_looked_up_once(tmp_path: Path, known: bool) -> None:
+    """What the inventory says of them reads files of keys, so it is worked out only until the login has noted them."""
+    variables = trusted(yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text()))
+    looked = f"{{{{ lookup('ansible.builtin.pipe', 'touch {tmp_path}/looked') and [] or [{{'name': 'ops'}}] }}}}"
+    variables |= {"preflight_admins": trust_as_template(looked)}
+    if known:
+        variables |= {"__preflight_admins": [{"name": "ops"}]}
+    templar = Templar(loader=DataLoader(), variables=variables)
+    assert templar.template(trust_as_template("{{ __preflight_admin_names }}")) == ["ops"]
+    assert (tmp_path / "looked").exists() is not known
