@@ -12,7 +12,6 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._replication_serve
     ReplicationError,
     Server,
     Source,
-    Status,
 )
 
 # a replica sees every row anyway; the rest is what the first copy needs
@@ -23,6 +22,7 @@ class MariaDb(Server):
     """MariaDB 10.11 and newer."""
 
     verify = "ssl-verify-server-cert"
+    columns = ("Master_Host", "Slave_IO_Running", "Slave_SQL_Running", "Gtid_IO_Pos")
 
     def prove(self) -> None:
         """All of it is built in."""
@@ -32,19 +32,6 @@ class MariaDb(Server):
         self.ask("CREATE USER IF NOT EXISTS %s@%s IDENTIFIED BY %s REQUIRE SSL", USER, host, password)
         self.ask("ALTER USER %s@%s IDENTIFIED BY %s REQUIRE SSL", USER, host, password)
         self.ask(f"GRANT {_RIGHTS} TO %s@%s", USER, host)
-
-    def replica(self) -> Status | None:
-        """See Server."""
-        for row in self.ask("SHOW REPLICA STATUS"):
-            return Status(
-                source=str(row.get("Master_Host") or ""),
-                receives=str(row.get("Slave_IO_Running") or ""),
-                applies=str(row.get("Slave_SQL_Running") or ""),
-                received=str(row.get("Gtid_IO_Pos") or ""),
-                number=int(row.get("Last_IO_Errno") or 0),
-                error=str(row.get("Last_IO_Error") or row.get("Last_SQL_Error") or ""),
-            )
-        return None
 
     def position(self) -> str:
         """See Server."""

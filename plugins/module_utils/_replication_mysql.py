@@ -15,7 +15,6 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._replication_serve
     ReplicationError,
     Server,
     Source,
-    Status,
 )
 
 # older ones do not know SOURCE and REPLICA everywhere
@@ -33,6 +32,7 @@ class MySql(Server):
     """MySQL 8.0.26 and newer."""
 
     verify = 'ssl-mode="VERIFY_IDENTITY"'
+    columns = ("Source_Host", "Replica_IO_Running", "Replica_SQL_Running", "Retrieved_Gtid_Set")
 
     def prove(self) -> None:
         """A server whose plugins could not be loaded starts all the same."""
@@ -54,19 +54,6 @@ class MySql(Server):
         """SHOW GRANTS says nothing of passwords here."""
         query = "SELECT CONCAT(Host, plugin, authentication_string, ssl_type) AS found FROM mysql.user WHERE User = %s ORDER BY Host"
         return [*super().accounts(), *(str(row["found"]) for row in self.ask(query, USER))]
-
-    def replica(self) -> Status | None:
-        """See Server."""
-        for row in self.ask("SHOW REPLICA STATUS"):
-            return Status(
-                source=str(row.get("Source_Host") or ""),
-                receives=str(row.get("Replica_IO_Running") or ""),
-                applies=str(row.get("Replica_SQL_Running") or ""),
-                received=str(row.get("Retrieved_Gtid_Set") or ""),
-                number=int(row.get("Last_IO_Errno") or 0),
-                error=str(row.get("Last_IO_Error") or row.get("Last_SQL_Error") or ""),
-            )
-        return None
 
     def position(self) -> str:
         """See Server."""

@@ -130,9 +130,16 @@ class Server(abc.ABC):
     def let_in(self, host: str, password: str) -> None:
         """A replica may come from `host`, over TLS."""
 
-    @abc.abstractmethod
+    # SHOW REPLICA STATUS has the address of the primary, whether it receives, whether it applies, and what it received, under these names
+    columns: tuple[str, str, str, str]
+
     def replica(self) -> Status | None:
         """What it says of itself as a replica; none where it replicates from nobody."""
+        for row in self.ask("SHOW REPLICA STATUS"):
+            source, receives, applies, received = (str(row.get(name) or "") for name in self.columns)
+            error = str(row.get("Last_IO_Error") or row.get("Last_SQL_Error") or "")
+            return Status(source, receives, applies, received, int(row.get("Last_IO_Errno") or 0), error)
+        return None
 
     @abc.abstractmethod
     def position(self) -> str:
