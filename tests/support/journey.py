@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -12,16 +13,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import websockets
+
 from tests.support.stack import ROOT
-from tests.support.web import NamedConnection
+from tests.support.web import NamedConnection, talk
 
 RELEASE_HEADER = "X-Flaskhost-Release"
 MIB = 2**20
 
 # beside the guestbook, in its environment
 _CODE = """
-import hashlib, json, pathlib, time
+import hashlib, json, os, pathlib, time
 from flask import Response, request
+from flask_sock import Sock
 from guestbook import create_app as guestbook
 
 MANIFEST = json.loads(pathlib.Path("guestbook/static/manifest.json").read_text())
@@ -51,6 +55,11 @@ def create_app():
                 time.sleep(0.2)
         return Response(forever(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
+    @Sock(app).route("/socket")
+    def converse(socket):
+        while True:
+            socket.send(os.environ["RELEASE_ID"] + " " + socket.receive())
+
     @app.get("/page")
     def page():
         return MANIFEST["style.css"]
@@ -70,6 +79,8 @@ class Source:
         self.hashed = ""
         shutil.copytree(ROOT / "examples" / "guestbook", self.folder)
         (self.folder / "journey.py").write_text(_CODE)
+        with (self.folder / "requirements.txt").open("a") as requirements:
+            requirements.write("\nflask-sock==0.7.0\n")
 
     def version(self, text: str) -> str:
         """Make another version; the name of its stylesheet, which replaces that of the version before."""
@@ -153,6 +164,23 @@ def listen(address: str, at_most: float) -> Trip:
         pass
     trip.ended = time.monotonic()
     connection.close()
+    return trip
+
+
+def converse(address: str, at_most: float) -> Trip:
+    """Talk over a websocket until the server ends that, or for some seconds; ``size`` is the number of answers."""
+    trip = Trip()
+    with talk(address, address, "/socket") as connection:
+        trip.status = connection.response.status_code if connection.response else 0
+        started = time.monotonic()
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while time.monotonic() - started < at_most:
+                connection.send("hello")
+                trip.release, _space, word = str(connection.recv()).partition(" ")
+                assert word == "hello"
+                trip.seen.append(time.monotonic())
+                time.sleep(0.2)
+    trip.size, trip.ended = len(trip.seen), time.monotonic()
     return trip
 
 

@@ -14,6 +14,7 @@ import urllib.request
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
 
+import websockets.sync.client
 from cryptography import x509
 
 
@@ -84,6 +85,16 @@ def ask(
         return Page(response.status, {key.lower(): value for key, value in response.getheaders()}, text)
     finally:
         connection.close()
+
+
+def talk(address: str, name: str, path: str) -> websockets.sync.client.ClientConnection:
+    """A websocket to a site by name, over TLS."""
+    return websockets.sync.client.connect(
+        f"wss://{name}{path}",
+        sock=socket.create_connection((address, 443), 10),
+        ssl=_context(),
+        proxy=None,
+    )
 
 
 def fetch(

@@ -184,7 +184,8 @@ def test_a_stream_that_never_ends_gets_its_time_and_no_more(
     ):
         try:
             point.wait(unless=lambda: not run.alive())
-            streams = [pool.submit(journey.listen, address, DRAIN + 120) for _number in range(2)]
+            # server-sent events, and a websocket
+            streams = [pool.submit(what, address, DRAIN + 120) for what in (journey.listen, journey.converse)]
             time.sleep(1)
             point.clear()
             while release(address) == switched.live and run.alive():
@@ -194,11 +195,15 @@ def test_a_stream_that_never_ends_gets_its_time_and_no_more(
             run.end().check()
         finally:
             point.clear()
-    for trip in trips:
-        assert (trip.status, trip.release) == (200, switched.live)
+    for trip, status in zip(trips, (200, 101), strict=True):
+        assert (trip.status, trip.release) == (status, switched.live)
         # the time counts from when the former release is told to end, on busy machines some seconds later
         assert DRAIN - 2 < trip.seen[-1] - at < DRAIN + 12, "it got its time, and no more"
     record = json.loads(host.check_output("cat /srv/guestbook/current/RELEASE.json"))
     assert DRAIN - 1 < record["seconds"]["retire"] < DRAIN + 4
     left = host.check_output("ls /run/guestbook").split()
     assert left == [f"{release(address)}.sock"]
+    # browsers connect again by themselves
+    again = journey.converse(address, 0.5)
+    assert (again.status, again.release) == (101, release(address))
+    assert again.size > 0

@@ -19,7 +19,7 @@ from tests.support.load import Report, SteadyLoad
 from tests.support.root import Root
 from tests.support.stack import Run, Stack
 from tests.support.wait import eventually
-from tests.support.web import NamedConnection, Page, ask
+from tests.support.web import NamedConnection, Page, ask, talk
 
 HOSTS = ("fleet-a", "fleet-b", "fleet-c")
 SITE, OWN_PORT = "shop.test", 80
@@ -141,6 +141,15 @@ def test_streams_are_not_held_back(front: Front) -> None:
     assert time.monotonic() - began > 0.5
     assert response.getheader("x-accel-buffering") is None
     connection.close()
+
+
+def test_websockets_pass(front: Front) -> None:
+    """And one that is open outlives a reload of the balancer."""
+    with talk(front.address, SITE, "/socket") as socket_to_app:
+        for word in ("before", "after"):
+            socket_to_app.send(word)
+            assert socket_to_app.recv(timeout=10) == word
+            front.root.must("nginx -s reload")
 
 
 def test_reload_loses_nothing(front: Front) -> None:

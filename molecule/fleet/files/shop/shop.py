@@ -4,8 +4,11 @@ import time
 from collections.abc import Iterator
 
 from flask import Flask, Response, request
+from flask_sock import Sock
+from simple_websocket import Server
 
 app = Flask(__name__)
+sock = Sock(app)
 
 
 @app.get("/")
@@ -31,3 +34,10 @@ def stream() -> Response:
         yield "later"
 
     return Response(words(), headers={"X-Accel-Buffering": "no"})
+
+
+@sock.route("/socket")
+def converse(socket: Server) -> None:
+    """What is said comes back, until the other side has enough."""
+    while True:
+        socket.send(socket.receive())
