@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Times site.yml and deploy.yml on one host, two, four, eight: `make growth`. See docs/performance.md.
 
+Beside them runs a play of as many tasks as a deploy has, which do nothing: what Ansible takes for itself.
+
 Writes build/growth.json. Exits with 1 when something failed, with 2 when a goal is missed and --strict was given.
 """
 
@@ -22,7 +24,7 @@ import yaml
 from tests.bench import bench_report as report
 from tests.bench import traced
 from tests.bench.traced import Failure
-from tests.growth.table import GOAL, Point, document, over, table
+from tests.growth.table import GOAL, Point, document, nothing, over, table
 from tests.support import tiny
 from tests.support.cgroup import processor_seconds
 from tests.support.guestbook import copy_app, write_inventory
@@ -72,19 +74,28 @@ class Growth:
                     raise Failure(f"{name} serves {served!r} after the deploy of {line!r}.")
         return points
 
-    def timed(self, kind: str, playbook: str, size: int, settings: dict[str, str]) -> Point:
+    def measure_calls(self, size: int, repeats: int, like: report.Trace) -> list[Point]:
+        """A play of as many tasks as a run had, none of which does anything, on the first hosts."""
+        file = BUILD / "calls.yml"
+        file.write_text(yaml.safe_dump(nothing(like), sort_keys=False))
+        return [self.timed("calls", file, size, {}) for _ in range(repeats)]
+
+    def timed(self, kind: str, playbook: str | Path, size: int, settings: dict[str, str]) -> Point:
         """One playbook, with what it took of the processors."""
         before, control = sum(map(processor_seconds, self._names)), _of_children()
         trace, seconds = self.play(playbook, size, settings)
         used = sum(map(processor_seconds, self._names)) - before
         return Point(kind, size, seconds, trace, control=_of_children() - control, boxes=used)
 
-    def play(self, playbook: str, size: int, settings: dict[str, str] | None = None) -> tuple[report.Trace, float]:
+    def play(
+        self, playbook: str | Path, size: int, settings: dict[str, str] | None = None
+    ) -> tuple[report.Trace, float]:
         """One playbook on the first hosts, over connections of its own; where its time went, and seconds."""
         self._runs += 1
-        words = [f"{playbook}.yml", "-i", str(self._inventory), "--limit", ",".join(self._names[:size])]
-        trace, seconds = traced.play(words, BUILD / "log" / f"{self._runs:02}-{playbook}-{size}.log", settings)
-        print(f"  {playbook:8} {size:3} hosts {seconds:7.1f} s", flush=True)
+        file = Path(playbook).with_suffix(".yml")
+        words = [str(file), "-i", str(self._inventory), "--limit", ",".join(self._names[:size])]
+        trace, seconds = traced.play(words, BUILD / "log" / f"{self._runs:02}-{file.stem}-{size}.log", settings)
+        print(f"  {file.stem:8} {size:3} hosts {seconds:7.1f} s", flush=True)
         return trace, seconds
 
 
@@ -145,6 +156,9 @@ def main() -> int:
             growth.converge()
         for size in sizes:
             points += growth.measure(size, options.repeats, {})
+        one = [point.trace for point in points if (point.kind, point.size) == ("deploy", sizes[0])]
+        for size in sizes:
+            points += growth.measure_calls(size, options.repeats, report.merge(one))
         for name, settings in SETTINGS.items() if options.settings else ():
             print(f"  {name}:", flush=True)
             compared[name] = growth.measure(sizes[-1], options.repeats, settings)

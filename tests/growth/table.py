@@ -12,7 +12,8 @@ from tests.bench.bench_report import Trace
 
 # what a deploy to this many hosts may cost, as a ratio to a deploy to one
 GOAL, GOAL_SIZE = 2.0, 8
-KINDS = ("second_converge", "deploy")
+# `calls`: as many tasks as a deploy to one host has, which do nothing
+KINDS = ("second_converge", "deploy", "calls")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,25 @@ class Point:
     trace: Trace
     control: float = 0
     boxes: float = 0
+
+
+def nothing(like: Trace) -> list[dict[str, Any]]:
+    """A playbook with the tasks of a run in their order, on the host, on the control node or skipped, none of which does anything."""
+    here: dict[str, Any] = {"ansible.builtin.assert": {"that": True, "quiet": True}}
+    there: dict[str, Any] = {"ansible.builtin.ping": {}}
+    tasks = [
+        {"name": task.name, **(there if task.wire else here), **({"when": False} if task.skipped else {})}
+        for task in like.tasks
+    ]
+    # as whom the hosts let in once they are hardened
+    play = {
+        "name": "Do nothing",
+        "hosts": "web",
+        "gather_facts": False,
+        "become": True,
+        "vars": {"ansible_user": "ops"},
+    }
+    return [{**play, "tasks": tasks}]
 
 
 def medians(points: Sequence[Point]) -> dict[tuple[str, int], float]:
@@ -64,12 +84,15 @@ def over(points: Sequence[Point]) -> bool:
 def table(points: Sequence[Point]) -> str:
     """A line for each number of hosts; at its end what a deploy takes of the processors, whoever waits for what."""
     seconds, ratio, used = medians(points), ratios(points), processor(points)
-    lines = [f"{'hosts':>5}  {'second converge':>22}  {'deploy':>22}  {'processor: control':>20} {'hosts':>8}"]
+    lines = [
+        f"{'hosts':>5}  {'second converge':>22}  {'deploy':>22}  {'tasks that do nothing':>22}"
+        f"  {'processor: control':>20} {'hosts':>8}"
+    ]
     for size in sorted({size for _, size in seconds}):
         cells = [f"{seconds[kind, size]:10.1f} s {ratio[kind, size]:7.2f} x" for kind in KINDS]
         late = "  OVER" if size == GOAL_SIZE and over(points) else ""
         control, hosts = used["deploy", size]
-        lines.append(f"{size:5}  {cells[0]:>22}  {cells[1]:>22}  {control:18.1f} s {hosts:6.1f} s{late}")
+        lines.append(f"{size:5}  {'  '.join(f'{cell:>22}' for cell in cells)}  {control:18.1f} s {hosts:6.1f} s{late}")
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.bench_report import Trace
+from tests.bench.bench_report import Task, Trace
 from tests.growth import table as growth
 
 NONE = Trace(start_up=0, tasks=(), shut_down=0, changed=0)
@@ -30,8 +30,8 @@ def test_goal(eight: float, over: bool) -> None:
 def test_what_is_printed() -> None:
     lines = growth.table(points(24)).splitlines()
     assert [" ".join(line.split()) for line in lines[1:]] == [
-        "1 10.0 s 1.00 x 10.0 s 1.00 x 5.0 s 2.5 s",
-        "8 24.0 s 2.40 x 24.0 s 2.40 x 12.0 s 6.0 s OVER",
+        "1 10.0 s 1.00 x 10.0 s 1.00 x 10.0 s 1.00 x 5.0 s 2.5 s",
+        "8 24.0 s 2.40 x 24.0 s 2.40 x 24.0 s 2.40 x 12.0 s 6.0 s OVER",
     ]
 
 
@@ -43,3 +43,13 @@ def test_what_is_written() -> None:
         "seconds": 24.0, "ratio": 2.4, "processor": {"control": 12.0, "hosts": 6.0}
     }  # fmt: skip
     assert written["settings"] == {"50 forks": {"deploy": 21.0}}
+
+
+def test_what_does_nothing_does_it_as_often() -> None:
+    tasks = (Task("a call", 0.5, 1, False), Task("a check", 0.1, 0, False), Task("left out", 0.1, 0, True))
+    (play,) = growth.nothing(Trace(start_up=1, tasks=tasks, shut_down=0, changed=0))
+    assert [(task["name"], "ansible.builtin.ping" in task, task.get("when", True)) for task in play["tasks"]] == [
+        ("a call", True, True),
+        ("a check", False, True),
+        ("left out", False, False),
+    ]
