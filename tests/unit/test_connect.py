@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -62,3 +63,30 @@ def test_the_admins_are_looked_up_once(tmp_path: Path, known: bool) -> None:
     templar = Templar(loader=DataLoader(), variables=variables)
     assert templar.template(trust_as_template("{{ __preflight_admin_names }}")) == ["ops"]
     assert (tmp_path / "looked").exists() is not known
+
+
+@pytest.mark.parametrize(
+    ("group", "worked_out"),
+    [
+        ("web", ["preflight_apps", "preflight_environments"]),
+        ("balancer", ["preflight_balanced"]),
+        ("db", ["preflight_database_peers", "preflight_databases", "preflight_replication"]),
+    ],
+)
+def test_a_host_works_out_what_it_needs(tmp_path: Path, group: str, worked_out: list[str]) -> None:
+    """An expression evaluates every variable that it names, behind `else` too; a host of one group has no use for most."""
+    variables = trusted(yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text()))
+    empty: dict[str, Any] = {"preflight_environments": {}, "preflight_replication": {}}
+    for name in ("apps", "environments", "balanced", "databases", "replication", "database_peers"):
+        name = f"preflight_{name}"
+        noted = f"lookup('ansible.builtin.pipe', 'touch {tmp_path}/{name}')"
+        variables[name] = trust_as_template(f"{{{{ {noted} and none or {empty.get(name, [])} }}}}")
+    groups = {group: ["one"], "all": ["one"]}
+    variables |= {"inventory_hostname": "one", "group_names": [group], "groups": groups, "hostvars": {"one": {}}}
+    variables |= {"inventory_dir": str(tmp_path), "preflight_secrets_dir": str(tmp_path)}
+    tasks = yaml.safe_load((ROOT / "playbooks" / "connect.yml").read_text())[0]["tasks"]
+    facts = next(task["ansible.builtin.set_fact"] for task in tasks if "ansible.builtin.set_fact" in task)
+    templar = Templar(loader=DataLoader(), variables=variables)
+    for text in facts.values():
+        templar.template(trust_as_template(text))
+    assert sorted(path.name for path in tmp_path.glob("preflight_*")) == worked_out
