@@ -4,28 +4,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 
 import pytest
 import testinfra.host
 
-from tests.support.web import ask
+from tests.support.web import ask, sign
 
 Host = testinfra.host.Host
 Live = Callable[[str], str]
 PAIRS = pytest.mark.parametrize(("app", "other"), [("blog", "blog2"), ("blog2", "blog")])
-
-
-def sign(address: str, name: str, message: str) -> None:
-    """Write into the guestbook of a site."""
-    form = ask(address, name)
-    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', form.text)
-    assert token
-    headers = {"Cookie": form.headers["set-cookie"].split(";")[0], "Content-Type": "application/x-www-form-urlencoded"}
-    headers["Referer"] = f"https://{name}/"
-    body = f"csrf_token={token.group(1)}&name=Ada&message={message}".encode()
-    assert ask(address, name, method="POST", headers=headers, body=body).status == 303
 
 
 def test_each_keeps_its_own_entries(address: str, host: Host) -> None:
