@@ -49,6 +49,12 @@ END $flaskhost$;
 """
 
 
+# where the head of a dump ends: what it sets before, and what comes into the database after
+_HEAD_ENDS = b"SELECT pg_catalog.set_config("
+# what client programs set although an older server does not know it: the line, and server_version_num from which it is known
+_SETTINGS = {b"SET transaction_timeout = 0;\n": 170000}
+
+
 class PostgreSql:
     """The engine for DATABASE_URLs of PostgreSQL.
 
@@ -93,15 +99,25 @@ class PostgreSql:
 
     def replace(self, difference: Difference, before: str, now: str) -> None:
         """Make the database what it was, in one transaction: others see it before or after."""
-        self._programs.load([*self._psql, "--single-transaction"], _statements(before))
+        server = int(self._ask("SHOW server_version_num")[0])
+        self._programs.load([*self._psql, "--single-transaction"], _statements(before, server))
 
     def _ask(self, query: str) -> list[str]:
         return self._programs.ask([*self._psql, "--tuples-only", "--no-align"], query)
 
 
-def _statements(dump: str) -> Iterator[bytes]:
+def _statements(dump: str, server: int) -> Iterator[bytes]:
+    """What makes the database what a dump has.
+
+    :param server: its version, as server_version_num; it may be older than the programs that wrote the dump.
+    """
     yield _EMPTY.encode()
     with gzip.open(dump, "rb") as source:
+        head, ends, part = source.read(2**20).partition(_HEAD_ENDS)
+        for setting, since in _SETTINGS.items():
+            if server < since:
+                head = head.replace(setting, b"")
+        yield head + ends + part
         while part := source.read(2**20):
             yield part
 

@@ -538,3 +538,15 @@ def test_half_snapshots_of_a_run_that_died_are_debris(blog: App) -> None:
         Path(_snapshots.folder(blog), name).touch()
     found = [os.path.basename(path) for path in _snapshots.debris(blog)]
     assert found == [f".new-{R[2]}.sqlite.gz", f"{R[2]}.sqlite.gz"]
+
+
+@pytest.mark.parametrize(("server", "says"), [(150012, 1), (170004, 2)])
+def test_an_older_postgresql_is_not_told_what_it_does_not_know(tmp_path: Path, server: int, says: int) -> None:
+    """And a row that looks the same is a row."""
+    line = b"SET transaction_timeout = 0;\n"
+    head = b"SET lock_timeout = 0;\n" + line + b"SELECT pg_catalog.set_config('search_path', '', false);\n"
+    with gzip.open(tmp_path / "dump.sql.gz", "wb") as stream:
+        stream.write(head + b"COPY public.notes (text) FROM stdin;\n" + line + b"\\.\n")
+    fed = b"".join(_postgresql._statements(str(tmp_path / "dump.sql.gz"), server))
+    assert fed.count(line) == says
+    assert fed.endswith(b"FROM stdin;\n" + line + b"\\.\n")

@@ -23,11 +23,12 @@ Live = Callable[[str], str]
 # with all that an address or a file of passwords could get wrong
 PASSWORD = r"p:w\ @/%'x"
 SERVER = r"""
+cd /
 apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends postgresql > /dev/null
 ask() { runuser -u postgres -- psql -qAt -v ON_ERROR_STOP=1 "$@"; }
 printf '%s' "ALTER SYSTEM SET listen_addresses = '*'; CREATE ROLE paper LOGIN PASSWORD :'password';" | ask -v password="$1"
 ask -c "CREATE DATABASE paper OWNER paper ENCODING 'UTF8' TEMPLATE template0"
-echo "hostssl paper paper $2/32 scram-sha-256" >> /etc/postgresql/*/main/pg_hba.conf
+echo "hostssl paper paper $2/32 scram-sha-256" | tee -a /etc/postgresql/*/main/pg_hba.conf
 systemctl restart postgresql
 ufw allow proto tcp from "$2" to any port 5432 > /dev/null
 """
@@ -42,7 +43,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(hosts: dict[str, Host], addresses: dict[str, str]) -> Host:
     """The box a, with a PostgreSQL that lets b in."""
-    hosts["a"].check_output(f"set -e; set -- %s %s; {SERVER}", PASSWORD, addresses["b"])
+    hosts["a"].check_output("sh -euc %s sh %s %s", SERVER, PASSWORD, addresses["b"])
     return hosts["a"]
 
 
