@@ -35,18 +35,24 @@ class ActionModule(RenderingAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""
         super().run(tmp, task_vars)
-        variables, arguments = task_vars or {}, dict(self._task.args)
+        arguments = dict(self._task.args)
+        # worked out already; templates would do it again each time they name it
+        variables = {**(task_vars or {}), "app": arguments["app"]}
         program, workers = arguments.pop("program", None), arguments.pop("workers", None)
+        upstream, files, phase = arguments.pop("upstream"), arguments.pop("files", None), arguments.get("phase")
+        if phase == "switch":
+            # as it was prepared
+            program = files = None
         if arguments.get("share"):
             arguments["preview"] = arguments.get("preview") or secrets.token_hex(8)
         payload = {
-            "files": self.render_entries(arguments.pop("files", None), variables),
+            "files": self.render_entries(files, variables),
             "program": self.render(program, {}, variables) if program else None,
             "workers": self.render(workers, {}, variables) if workers else None,
         }
-        upstream = arguments.pop("upstream")
-        for name, names in _upstreams(arguments).items():
-            payload[name] = self.render(upstream, names, variables)
+        if phase != "prepare":
+            for name, names in _upstreams(arguments).items():
+                payload[name] = self.render(upstream, names, variables)
         arguments.pop("previous", None)
         return self.execute_hidden(
             "flaskhost.stack.release_serve", {**arguments, "payload": json.dumps(payload)}, variables

@@ -192,3 +192,21 @@ def test_what_release_serve_sends(role: Path) -> None:
     assert [one["path"] for one in made["files"]] == ["/srv/a/x"]
     assert call == own
     assert "invocation" not in result
+
+
+@pytest.mark.parametrize(
+    ("phase", "sent"), [("all", {"program", "upstream"}), ("prepare", {"program"}), ("switch", {"upstream"})]
+)
+def test_release_serve_renders_what_a_phase_needs(role: Path, phase: str, sent: set[str]) -> None:
+    """On several hosts each of them waits for the switch of those before it."""
+
+    class Serve(serve_action.ActionModule):
+        _execute_module = Sent._execute_module
+
+    write(role / "templates/app.conf", "of {{ app.name }}")
+    own = {"app": {"name": "a"}, "release": "2", "token": "t", "former": "1", "phase": phase}
+    arguments = {**own, "program": "app.conf", "upstream": "app.conf"}
+    # the app as it was given; what the variable says would be worked out for each mention
+    result = action(role, kind=Serve, arguments=arguments).run(None, {"app": trusted("{{ 1 / 0 }}")})
+    made = json.loads(result["sent"]["payload"])
+    assert {name: text for name, text in made.items() if text} == dict.fromkeys(sent, "of a")
