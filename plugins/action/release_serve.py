@@ -37,7 +37,7 @@ class ActionModule(RenderingAction):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         # worked out already; templates would do it again each time they name it
-        variables = {**(task_vars or {}), "app": arguments["app"]}
+        variables = {**(task_vars or {}), "app": arguments.get("app")}
         program, workers = arguments.pop("program", None), arguments.pop("workers", None)
         upstream, files, phase = arguments.pop("upstream"), arguments.pop("files", None), arguments.get("phase")
         if phase == "switch":
