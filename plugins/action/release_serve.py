@@ -50,9 +50,9 @@ class ActionModule(RenderingAction):
             "program": self.render(program, {}, variables) if program else None,
             "workers": self.render(workers, {}, variables) if workers else None,
         }
-        if phase != "prepare":
-            for name, names in _upstreams(arguments).items():
-                payload[name] = self.render(upstream, names, variables)
+        # before its turn, too: a template that fails does so before any host has switched
+        for name, names in _upstreams(arguments).items():
+            payload[name] = self.render(upstream, names, variables)
         arguments.pop("previous", None)
         return self.execute_hidden(
             "flaskhost.stack.release_serve", {**arguments, "payload": json.dumps(payload)}, variables

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator
 from typing import IO
 from urllib.parse import quote, urlencode
@@ -53,6 +54,11 @@ END $flaskhost$;
 _HEAD_ENDS = b"SELECT pg_catalog.set_config("
 # what client programs set although an older server does not know it: the line, and server_version_num from which it is known
 _SETTINGS = {b"SET transaction_timeout = 0;\n": 170000}
+# An extension that the server's owner has made stays where it is, and its comment is not the app's to change. With the lines
+# around it, which no row has: in a row, the end of a line is written as \n.
+_ON_EXTENSION = re.compile(
+    rb"--\n-- Name: EXTENSION [^\n]*; Type: COMMENT;[^\n]*\n--\n\nCOMMENT ON EXTENSION [^\n]*;\n"
+)
 
 
 class PostgreSql:
@@ -113,9 +119,10 @@ def _statements(dump: str, server: int) -> Iterator[bytes]:
     """
     yield _EMPTY.encode()
     with gzip.open(dump, "rb") as source:
-        head, ends, part = source.read(2**20).partition(_HEAD_ENDS)
+        # extensions come before all else
+        head, ends, part = _ON_EXTENSION.sub(b"", source.read(2**20)).partition(_HEAD_ENDS)
         for setting, since in _SETTINGS.items():
-            if server < since:
+            if ends and server < since:
                 head = head.replace(setting, b"")
         yield head + ends + part
         while part := source.read(2**20):

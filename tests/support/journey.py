@@ -176,7 +176,7 @@ def converse(address: str, at_most: float) -> Trip:
         with contextlib.suppress(websockets.ConnectionClosed):
             while time.monotonic() - started < at_most:
                 connection.send("hello")
-                trip.release, _space, word = str(connection.recv()).partition(" ")
+                trip.release, _space, word = str(connection.recv(at_most)).partition(" ")
                 assert word == "hello"
                 trip.seen.append(time.monotonic())
                 time.sleep(0.2)

@@ -68,25 +68,34 @@ def test_the_admins_are_looked_up_once(tmp_path: Path, known: bool) -> None:
 @pytest.mark.parametrize(
     ("group", "worked_out"),
     [
-        ("web", ["preflight_apps", "preflight_environments"]),
-        ("balancer", ["preflight_balanced"]),
-        ("db", ["preflight_database_peers", "preflight_databases", "preflight_replication"]),
+        ("web", {"apps": "preflight_apps", "nginx": "preflight_sites", "environments": "preflight_environments"}),
+        ("balancer", {"apps": "preflight_balanced", "nginx": True}),
+        (
+            "db",
+            {
+                "databases": "preflight_databases",
+                "database_peers": "preflight_database_peers",
+                "replication": "preflight_replication",
+            },
+        ),
     ],
 )
-def test_a_host_works_out_what_it_needs(tmp_path: Path, group: str, worked_out: list[str]) -> None:
+def test_a_host_works_out_what_it_needs(tmp_path: Path, group: str, worked_out: dict[str, Any]) -> None:
     """An expression evaluates every variable that it names, behind `else` too; a host of one group has no use for most."""
     variables = trusted(yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text()))
-    empty: dict[str, Any] = {"preflight_environments": {}, "preflight_replication": {}}
-    for name in ("apps", "environments", "balanced", "databases", "replication", "database_peers"):
+    for name in ("apps", "sites", "environments", "balanced", "databases", "replication", "database_peers"):
         name = f"preflight_{name}"
-        noted = f"lookup('ansible.builtin.pipe', 'touch {tmp_path}/{name}')"
-        variables[name] = trust_as_template(f"{{{{ {noted} and none or {empty.get(name, [])} }}}}")
+        variables[name] = trust_as_template(
+            f"{{{{ lookup('ansible.builtin.pipe', 'echo {name} | tee {tmp_path}/{name}') }}}}"
+        )
     groups = {group: ["one"], "all": ["one"]}
     variables |= {"inventory_hostname": "one", "group_names": [group], "groups": groups, "hostvars": {"one": {}}}
-    variables |= {"inventory_dir": str(tmp_path), "preflight_secrets_dir": str(tmp_path)}
+    variables |= {"inventory_dir": str(tmp_path), "preflight_secrets_dir": str(tmp_path), "preflight_database_tls": {}}
     tasks = yaml.safe_load((ROOT / "playbooks" / "connect.yml").read_text())[0]["tasks"]
     facts = next(task["ansible.builtin.set_fact"] for task in tasks if "ansible.builtin.set_fact" in task)
     templar = Templar(loader=DataLoader(), variables=variables)
-    for text in facts.values():
-        templar.template(trust_as_template(text))
-    assert sorted(path.name for path in tmp_path.glob("preflight_*")) == worked_out
+    known = {name.removeprefix("flaskhost_"): templar.template(trust_as_template(text)) for name, text in facts.items()}
+    named = {name: value for name, value in known.items() if value and name not in ("plan", "primary")}
+    assert named == worked_out
+    needed = {str(value) for value in worked_out.values() if isinstance(value, str)}
+    assert {path.name for path in tmp_path.glob("preflight_*")} == needed

@@ -194,19 +194,20 @@ def test_what_release_serve_sends(role: Path) -> None:
     assert "invocation" not in result
 
 
-@pytest.mark.parametrize(
-    ("phase", "sent"), [("all", {"program", "upstream"}), ("prepare", {"program"}), ("switch", {"upstream"})]
-)
-def test_release_serve_renders_what_a_phase_needs(role: Path, phase: str, sent: set[str]) -> None:
-    """On several hosts each of them waits for the switch of those before it."""
+@pytest.mark.parametrize(("phase", "starts"), [("all", True), ("prepare", True), ("switch", False)])
+def test_a_turn_renders_no_program(role: Path, phase: str, starts: bool) -> None:
+    """On several hosts each of them waits for the switch of those before it. What a switch needs is tried before any of them."""
 
     class Serve(serve_action.ActionModule):
         _execute_module = Sent._execute_module
 
     write(role / "templates/app.conf", "of {{ app.name }}")
-    own = {"app": {"name": "a"}, "release": "2", "token": "t", "former": "1", "phase": phase}
-    arguments = {**own, "program": "app.conf", "upstream": "app.conf"}
+    own = {"app": {"name": "a"}, "release": "2", "token": "t", "former": "1", "phase": phase, "share": "10"}
+    files = [{"path": "/srv/a/x", "template": "app.conf"}]
+    arguments = {**own, "program": "app.conf", "workers": "app.conf", "upstream": "app.conf", "files": files}
     # the app as it was given; what the variable says would be worked out for each mention
     result = action(role, kind=Serve, arguments=arguments).run(None, {"app": trusted("{{ 1 / 0 }}")})
     made = json.loads(result["sent"]["payload"])
-    assert {name: text for name, text in made.items() if text} == dict.fromkeys(sent, "of a")
+    assert [one["content"] for one in made.pop("files")] == ["of a"] * starts
+    assert made.pop("program") == ("of a" if starts else None)
+    assert made == dict.fromkeys(("workers", "upstream", "back", "whole"), "of a")

@@ -550,3 +550,24 @@ def test_an_older_postgresql_is_not_told_what_it_does_not_know(tmp_path: Path, s
     fed = b"".join(_postgresql._statements(str(tmp_path / "dump.sql.gz"), server))
     assert fed.count(line) == says
     assert fed.endswith(b"FROM stdin;\n" + line + b"\\.\n")
+
+
+def test_the_comment_of_an_extension_is_its_owners(tmp_path: Path) -> None:
+    """PostgreSQL refuses to set it for anybody else. What a table or a row says of extensions stays."""
+    about = b"--\n-- Name: EXTENSION citext; Type: COMMENT; Schema: -; Owner: -\n--\n\nCOMMENT ON EXTENSION citext IS 'of; all';\n"
+    kept = (
+        b"CREATE EXTENSION IF NOT EXISTS citext WITH SCHEMA public;\n",
+        b"COMMENT ON TABLE public.notes IS 'COMMENT ON EXTENSION';\n",
+    )
+    row = b"COPY public.notes (text) FROM stdin;\nCOMMENT ON EXTENSION citext IS 'mine';\n\\.\n"
+    with gzip.open(tmp_path / "dump.sql.gz", "wb") as stream:
+        stream.write(b"SELECT pg_catalog.set_config('search_path', '', false);\n" + kept[0] + about + kept[1] + row)
+    fed = b"".join(_postgresql._statements(str(tmp_path / "dump.sql.gz"), 170000))
+    assert fed.endswith(kept[0] + kept[1] + row)
+
+
+def test_where_a_dump_has_no_head_nothing_is_taken_for_one(tmp_path: Path) -> None:
+    rows = b"COPY public.notes (text) FROM stdin;\nSET transaction_timeout = 0;\n\\.\n"
+    with gzip.open(tmp_path / "dump.sql.gz", "wb") as stream:
+        stream.write(rows)
+    assert b"".join(_postgresql._statements(str(tmp_path / "dump.sql.gz"), 150000)).endswith(rows)

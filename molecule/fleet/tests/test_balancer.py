@@ -146,10 +146,13 @@ def test_streams_are_not_held_back(front: Front) -> None:
 def test_websockets_pass(front: Front) -> None:
     """And one that is open outlives a reload of the balancer."""
     with talk(front.address, SITE, "/socket") as socket_to_app:
-        for word in ("before", "after"):
-            socket_to_app.send(word)
-            assert socket_to_app.recv(timeout=10) == word
-            front.root.must("nginx -s reload")
+        socket_to_app.send("before")
+        assert socket_to_app.recv(timeout=10) == "before"
+        front.root.must("nginx -s reload")
+        # the worker that has it has been told
+        eventually(lambda: front.root.run("pgrep -f 'nginx: worker process is shutting down'")[0] == 0, 10, 0.1)
+        socket_to_app.send("after")
+        assert socket_to_app.recv(timeout=10) == "after"
 
 
 def test_reload_loses_nothing(front: Front) -> None:

@@ -26,8 +26,11 @@ SERVER = r"""
 cd /
 apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends postgresql > /dev/null
 ask() { runuser -u postgres -- psql -qAt -v ON_ERROR_STOP=1 "$@"; }
+ask -c "DROP DATABASE IF EXISTS paper WITH (FORCE)" -c "DROP ROLE IF EXISTS paper"
 printf '%s' "ALTER SYSTEM SET listen_addresses = '*'; CREATE ROLE paper LOGIN PASSWORD :'password';" | ask -v password="$1"
 ask -c "CREATE DATABASE paper OWNER paper ENCODING 'UTF8' TEMPLATE template0"
+# by the server's owner, as it is where the app may not do so
+ask paper -c "CREATE EXTENSION citext"
 echo "hostssl paper paper $2/32 scram-sha-256" | tee -a /etc/postgresql/*/main/pg_hba.conf
 systemctl restart postgresql
 ufw allow proto tcp from "$2" to any port 5432 > /dev/null
@@ -118,7 +121,7 @@ def test_back_over_a_migration_and_forth_again(
         source,
         "d15ea5e00003",
         "op.execute(\"CREATE TYPE mood AS ENUM ('well', 'late')\")",
-        'op.execute("ALTER TABLE entries ADD COLUMN mood mood")',
+        'op.execute("ALTER TABLE entries ADD COLUMN mood mood, ADD COLUMN place citext")',
         'op.execute("CREATE TABLE moods (id SERIAL PRIMARY KEY, entry INTEGER REFERENCES entries (id))")',
         'op.execute("CREATE VIEW seen AS SELECT id FROM moods")',
     )
