@@ -121,7 +121,7 @@ def test_back_over_a_migration_and_forth_again(
         source,
         "d15ea5e00003",
         "op.execute(\"CREATE TYPE mood AS ENUM ('well', 'late')\")",
-        'op.execute("ALTER TABLE entries ADD COLUMN mood mood, ADD COLUMN place citext")',
+        'op.execute("ALTER TABLE entries ADD COLUMN mood mood, ADD COLUMN weather citext")',
         'op.execute("CREATE TABLE moods (id SERIAL PRIMARY KEY, entry INTEGER REFERENCES entries (id))")',
         'op.execute("CREATE VIEW seen AS SELECT id FROM moods")',
     )
