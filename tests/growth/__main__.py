@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Times site.yml and deploy.yml on one host, two, four, eight: `make growth`. See docs/performance.md.
 
-Beside them runs a play of as many tasks as a deploy has, which do nothing: what Ansible takes for itself.
+Beside them runs a play of as many tasks as the deploy to the fewest hosts has, which do nothing: what Ansible takes for itself.
 
 Writes build/growth.json. Exits with 1 when something failed, with 2 when a goal is missed and --strict was given.
 """

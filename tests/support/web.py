@@ -117,24 +117,17 @@ def fetch(
         )
 
 
-def post_entry(address: str, name: str, message: str, *, scheme: str = "https") -> None:
-    """Sign the guestbook, as its form does."""
-    jar = CookieJar()
-    form = fetch(f"{scheme}://{address}/", jar=jar)
+def post_entry(address: str, name: str, message: str, *, scheme: str = "https", site: str = "") -> None:
+    """Sign the guestbook, as its form does.
+
+    :param site: the name that is asked for, where the address is not enough.
+    """
+    site, tls = site or address, scheme == "https"
+    form = ask(address, site, tls=tls)
     token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', form.text)
     assert token, form.text[:500]
-    sent = fetch(
-        f"{scheme}://{address}/", data={"csrf_token": token.group(1), "name": name, "message": message}, jar=jar
-    )
+    body = urllib.parse.urlencode({"csrf_token": token.group(1), "name": name, "message": message}).encode()
+    headers = {"Cookie": form.headers["set-cookie"].split(";")[0], "Referer": f"{scheme}://{site}/"}
+    headers["Content-Type"] = "application/x-www-form-urlencoded"
+    sent = ask(address, site, tls=tls, method="POST", headers=headers, body=body)
     assert sent.status == 303, sent.text[:500]
-
-
-def sign(address: str, name: str, message: str) -> None:
-    """Sign the guestbook of a site, asked for by its name."""
-    form = ask(address, name)
-    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', form.text)
-    assert token
-    headers = {"Cookie": form.headers["set-cookie"].split(";")[0], "Content-Type": "application/x-www-form-urlencoded"}
-    headers["Referer"] = f"https://{name}/"
-    body = f"csrf_token={token.group(1)}&name=Ada&message={message}".encode()
-    assert ask(address, name, method="POST", headers=headers, body=body).status == 303

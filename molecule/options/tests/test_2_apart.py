@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import testinfra.host
 
-from tests.support.web import ask, sign
+from tests.support.web import ask, post_entry
 
 Host = testinfra.host.Host
 Live = Callable[[str], str]
@@ -17,8 +17,8 @@ PAIRS = pytest.mark.parametrize(("app", "other"), [("blog", "blog2"), ("blog2", 
 
 
 def test_each_keeps_its_own_entries(address: str, host: Host) -> None:
-    sign(address, "blog.test", "into-mysql")
-    sign(address, "blog2.test", "into-sqlite")
+    post_entry(address, "Ada", "into-mysql", site="blog.test")
+    post_entry(address, "Ada", "into-sqlite", site="blog2.test")
     assert "into-mysql" in ask(address, "www.blog.test").text
     assert "into-sqlite" not in ask(address, "blog.test").text
     assert "into-mysql" not in ask(address, "blog2.test").text

@@ -16,7 +16,7 @@ import yaml
 
 from tests.support.migrations import HALF_WAY, SHIPPED, add_migration
 from tests.support.stack import ROOT, Run
-from tests.support.web import ask, sign
+from tests.support.web import ask, post_entry
 
 Host = testinfra.host.Host
 Live = Callable[[str], str]
@@ -146,6 +146,6 @@ def test_back_over_a_migration_and_forth_again(
     assert ask(address, "paper.test", "/healthz").headers["x-flaskhost-release"] == newer
     # what was put back is the app's own: it goes on counting where it was
     number = int(query(server, "SELECT max(id) FROM entries"))
-    sign(address, "paper.test", "after it")
+    post_entry(address, "Ada", "after it", site="paper.test")
     assert int(query(server, "SELECT max(id) FROM entries")) > number
     assert query(server, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == "paper"
