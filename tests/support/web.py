@@ -12,7 +12,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from http.cookiejar import CookieJar
 
 import websockets.sync.client
 from cryptography import x509
@@ -97,19 +96,15 @@ def talk(address: str, name: str, path: str) -> websockets.sync.client.ClientCon
     )
 
 
-def fetch(
-    url: str, headers: dict[str, str] | None = None, data: dict[str, str] | None = None, jar: CookieJar | None = None
-) -> Page:
+def fetch(url: str, headers: dict[str, str] | None = None) -> Page:
     """One request; redirects are not followed, any status is an answer."""
     opener = urllib.request.build_opener(
         urllib.request.HTTPSHandler(context=_context()),
         urllib.request.ProxyHandler({}),
-        urllib.request.HTTPCookieProcessor(jar if jar is not None else CookieJar()),
         _NoRedirect,
     )
-    body = urllib.parse.urlencode(data).encode() if data else None
     try:
-        with opener.open(urllib.request.Request(url, body, headers or {}), timeout=20) as answer:
+        with opener.open(urllib.request.Request(url, headers=headers or {}), timeout=20) as answer:
             return Page(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read().decode())
     except urllib.error.HTTPError as error:
         return Page(
