@@ -62,6 +62,11 @@ def install() -> None:
     except Problem as problem:
         say(f"uv did not serve, so pip does it: {str(problem).splitlines()[-1]}")
         run(*pip, "-r", ROOT / "requirements-dev.txt")
+    # else each program compiles what it imports at each start (ansible-playbook: a second), where the environment says
+    # PYTHONDONTWRITEBYTECODE. Collections are left out: Ansible never uses what is cached of them
+    compile_all = ("-m", "compileall", "-q", "-j", "0", "-x", "site-packages/ansible_collections/")
+    # a template of Python code that some package brings along is none that can be compiled
+    run(PYTHON, *compile_all, *VENV.glob("lib/python*/site-packages"), check=False)
 
 
 def main(key: str) -> None:
