@@ -12,20 +12,22 @@ import yaml
 
 from tests.support.stack import ROOT, box
 
-_BOXES = f"{ROOT}/.ansible/box"
-_VARIABLES = {
-    "ansible_host": f"{{{{ lookup('ansible.builtin.file', '{_BOXES}/' ~ inventory_hostname ~ '/address') }}}}",
-    "ansible_ssh_private_key_file": f"{_BOXES}/id_ed25519",
-    "ansible_ssh_common_args": f"-o 'UserKnownHostsFile=\"{_BOXES}/known_hosts\"'",
-}
+# how boxes are reached, from an inventory that lies as deep as those of the scenarios
+_BOXES = ROOT / "molecule/shared/inventory/boxes.yml"
 
 
 def write_inventory(build: Path, groups: Mapping[str, Sequence[str]]) -> Path:
-    """An inventory of boxes by group; its directory."""
+    """An inventory of boxes by group; its directory.
+
+    :param build: a directory in ``build``.
+    """
     inventory = build / "inventory"
     inventory.mkdir(parents=True, exist_ok=True)
     children = {group: {"hosts": dict.fromkeys(names)} for group, names in groups.items()}
-    (inventory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": children, "vars": _VARIABLES}}))
+    (inventory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": children}}))
+    places = inventory / "places.yml"
+    places.unlink(missing_ok=True)
+    places.symlink_to(_BOXES)
     return inventory
 
 
