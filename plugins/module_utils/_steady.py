@@ -12,7 +12,8 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._health import die
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, read_json
 from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord
 
-_PAUSE = 0.1
+# seconds between two looks: whether they stay, and whether they have come
+_PAUSE, _SOON = 0.1, 0.05
 # Seconds beyond what was asked for: who ends N seconds after the start does that a little more than N seconds after the
 # first answer at most, for somebody has to notice.
 _MARGIN = 0.2
@@ -52,11 +53,13 @@ class Workers:
     def complaint(self, steady: float, timeout: float) -> str:
         """Wait until all workers of a release that answers are there, and have stayed; in words what is wrong, else empty.
 
-        :param steady: seconds that they have to stay, from now on.
+        :param steady: seconds that they have to stay, from now on; 0 waits for none.
         :param timeout: seconds in which the rest of them must come up.
         """
         began, first = time.monotonic(), self._ready()
-        why = self._incomplete(timeout) or self._unsteady(steady, began, first)
+        why = self._incomplete(timeout)
+        if steady and not why:
+            why = self._unsteady(steady, began, first)
         if not why:
             return ""
         log = f"{self._app.paths['log']}/web.log"
@@ -76,7 +79,7 @@ class Workers:
                 return f"does not stay up: {why}"
             if time.monotonic() > deadline:
                 return f"only {len(ready)} of its {wanted} workers came up within {timeout:g} s"
-            time.sleep(_PAUSE)
+            time.sleep(_SOON)
 
     def _unsteady(self, steady: float, began: float, first: set[int]) -> str:
         """:param first: workers that were there when it began."""

@@ -148,7 +148,8 @@ def serve(
     """Give a release its visitors, ask as one of them, and watch what becomes of the others' requests.
 
     :param before_all: what has to be done before all visitors get it.
-    :returns: whether it is a canary now, and what was seen of it.
+    :returns: whether it is a canary now, what was seen of it, and the processes of the web server from before, of which each may
+        hold requests for the former release.
     :raises ReleaseError: it does not serve, or fails too much; then the former one has its visitors again.
     """
     release, former, share, payload = params["release"], params["former"], params["share"], params["payload"]
@@ -156,7 +157,7 @@ def serve(
     log = os.path.join(LOGS, f"{app.name}.access.log")
     # side by side with a live release; else with what was before
     old = None if share or not rules else past(log, former, max(rules.seconds, PAST_SECONDS))
-    tail, before = Tail(log), look(app.switch_file)
+    tail, before, workers = Tail(log), look(app.switch_file), workers_of_web(app)
     if share:
         # first: what nginx names without such a record would be tidied away by the next run
         app.write_record(release, state="candidate", preview=params["preview"])
@@ -175,8 +176,10 @@ def serve(
         elif share and verdict.kind == "good":
             before_all()
             before = look(app.switch_file)
+            # those that have spread the visitors until now, and those from before that still finish something
+            workers = workers_of_web(app)
             switch(app, release, payload["whole"], steps)
             why, share = verify(app, [release], former, steps), ""
     if why:
         raise ReleaseError(why + go_back(app, release, former, before))
-    return {"canary": bool(share), "seen": seen}
+    return {"canary": bool(share), "seen": seen, "former_workers": workers}

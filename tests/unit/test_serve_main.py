@@ -35,7 +35,8 @@ class World:
         monkeypatch.setattr(release_serve, "AnsibleModule", lambda **_spec: self)
         monkeypatch.setattr(release_serve, "Supervisord", lambda: self)
         monkeypatch.setattr(release_serve, "workers_of_web", lambda _app: [11])
-        monkeypatch.setattr(release_serve, "serve", lambda *_given: {"canary": self.canary, "seen": ""})
+        switched = {"seen": "", "former_workers": [11]}
+        monkeypatch.setattr(release_serve, "serve", lambda *_given: {**switched, "canary": self.canary})
         monkeypatch.setattr(
             release_serve, "boot", lambda _app, _release, _load, steady, _steps: self.told.append(f"steady {steady:g}")
         )
@@ -104,7 +105,7 @@ def test_several_hosts_prepare_before_any_switches(world: World, monkeypatch: py
     def switch(_app: App, params: dict[str, Any], _steps: Any, before_all: Any) -> dict[str, Any]:
         before_all()
         seen.append("switched")
-        return {"canary": False, "seen": ""}
+        return {"canary": False, "seen": "", "former_workers": [11]}
 
     monkeypatch.setattr(release_serve, "serve", switch)
     for phase, expected in (
