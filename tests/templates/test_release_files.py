@@ -340,7 +340,7 @@ def test_who_comes_without_a_proxy_cannot_say_who_he_is(
 ) -> None:
     found = settings(tmp_path, monkeypatch)
     seen: dict[str, str] = {}
-    app = found["_NamesItsRelease"](lambda environ, _start: seen.update(environ) or [], RELEASE, direct)
+    app = found["_answers"].NamesItsRelease(lambda environ, _start: seen.update(environ) or [], RELEASE, direct)
     forwarded = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_FORWARDED": "proto=https"}
     app({"REMOTE_ADDR": visitor, "HTTP_HOST": "x", **forwarded}, lambda *_given: None)
     assert {name: value for name, value in seen.items() if "FORWARDED" in name} == told
@@ -371,7 +371,7 @@ def test_tmpfiles_make_the_directories_of_the_sockets() -> None:
 
 def test_files_of_the_app_role_hold_no_template() -> None:
     """They are rendered like all others, and must come out as they are."""
-    ours = ("launch", "gunicorn.conf.py", "shared_port.py")
+    ours = ("launch", "answers.py", "gunicorn.conf.py", "libraries.py", "shared_port.py")
     for path in (*(f"usr/local/lib/flaskhost/{name}" for name in ours), "opt/flaskhost/uv.txt"):
         assert render("app", path) == (ROLES / "app/templates" / path).read_text()
 

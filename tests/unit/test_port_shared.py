@@ -153,7 +153,7 @@ def test_releases_take_turns_on_a_port_and_lose_nobody(hands_over: bool, site: S
 )
 def test_what_a_visitor_says_of_itself_is_not_believed(direct: bool, visitor: str, kept: set[str]) -> None:
     seen: dict[str, str] = {}
-    wrapped = runpy.run_path(str(SETTINGS))["_NamesItsRelease"](
+    wrapped = runpy.run_path(str(SETTINGS))["_answers"].NamesItsRelease(
         lambda environ, _start: seen.update(environ), "one", direct
     )
     said = dict.fromkeys(("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_PROXY"), "198.51.100.1")

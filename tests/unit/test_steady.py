@@ -85,6 +85,17 @@ def test_all_there_and_staying(app: App, daemon: Daemon, workers: _steady.Worker
     assert os.listdir(app.paths["run"]) == []
 
 
+def test_one_that_need_not_stay_is_not_waited_for(
+    app: App, daemon: Daemon, workers: _steady.Workers, children: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_steady, "_MARGIN", 2.0)
+    workers.expect()
+    tell(app, *children)
+    began = time.monotonic()
+    assert workers.complaint(0, 1) == ""
+    assert time.monotonic() - began < 1
+
+
 def test_the_second_comes_later(app: App, daemon: Daemon, workers: _steady.Workers, children: list[int]) -> None:
     workers.expect()
     tell(app, children[0])
@@ -211,7 +222,7 @@ class Worker:
 
 def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     source = Path(__file__).parents[2] / "roles/app/templates/usr/local/lib/flaskhost/gunicorn.conf.py"
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__file__": str(source)}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RELEASE_ID", "r1")
     exec(compile(source.read_text(), "gunicorn.conf.py", "exec"), names)

@@ -20,35 +20,22 @@ umask = 0
 # supervisor controls the process; two releases side by side would fight over one control socket
 control_socket_disable = True
 
-_SHARED_PORT = "flaskhost_shared_port"
-
+# an app may name others in its own settings, or none
+_libraries = globals().get("shared_libraries")
 _own_when_ready = globals().get("when_ready")
 _own_post_worker_init = globals().get("post_worker_init")
 
 
-class _NamesItsRelease:
-    """The app, with a header that says which release answers: told by the process itself, so it can be trusted."""
+def _beside(name):
+    """The module of that name beside this file, which is in no package."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"flaskhost_{name}", path)
+    sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[spec.name])
+    return sys.modules[spec.name]
 
-    def __init__(self, app, release, direct):
-        self.app = app
-        self.release = release
-        self.direct = direct
 
-    def __call__(self, environ, start_response):
-        # libraries would take what a visitor says here for the variable http_proxy
-        if self.direct:
-            environ.pop("HTTP_PROXY", None)
-        # what a proxy says of a visitor may be believed; not what a visitor says who is connected to us
-        if self.direct and (environ.get("REMOTE_ADDR") or "127.0.0.1") not in ("127.0.0.1", "::1"):
-            for name in [
-                name for name in environ if name.startswith(("HTTP_X_FORWARDED_", "HTTP_FORWARDED", "HTTP_X_REAL_IP"))
-            ]:
-                del environ[name]
-
-        def start(status, headers, *more):
-            return start_response(status, [*headers, ("X-Flaskhost-Release", self.release)], *more)
-
-        return self.app(environ, start)
+_answers = _beside("answers")
 
 
 def when_ready(server):
@@ -58,18 +45,17 @@ def when_ready(server):
     # where nginx is in front, a release is given its visitors by nginx; without it the releases share a port
     port = int(server.cfg.env.get("FLASKHOST_PORT", 0))
     if port:
-        beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shared_port.py")
-        spec = importlib.util.spec_from_file_location(_SHARED_PORT, beside)
-        sys.modules[_SHARED_PORT] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[_SHARED_PORT])
-        server.LISTENERS = [*server.LISTENERS, *sys.modules[_SHARED_PORT].doors(port)]
+        server.LISTENERS = [*server.LISTENERS, *_beside("shared_port").doors(port)]
+    # other kinds of workers put their own parts in the place of the standard library's, before anybody has imported those
+    if server.cfg.worker_class_str in ("sync", "gthread") and not server.cfg.preload_app:
+        _beside("libraries").load(_libraries, server.log)
 
 
 def post_worker_init(worker):
     """Called by gunicorn in each worker, after it has loaded the app."""
-    shared = sys.modules.get(_SHARED_PORT)
+    shared = sys.modules.get("flaskhost_shared_port")
     doors = shared.doors_of(worker) if shared else []
-    worker.wsgi = _NamesItsRelease(worker.wsgi, os.environ["RELEASE_ID"], bool(doors))
+    worker.wsgi = _answers.NamesItsRelease(worker.wsgi, os.environ["RELEASE_ID"], bool(doors))
     if _own_post_worker_init:
         _own_post_worker_init(worker)
     _say_ready(worker)
