@@ -25,6 +25,7 @@ class FilterModule:
     def filters(self):
         return {"loaded": lambda _any: "ansible_collections.flaskhost.stack.plugins.filter.resolve_apps" in sys.modules}
 """
+ON_EACH = {"plan": "preflight_plan", "primary": "preflight_primary", "database_tls": "preflight_database_tls"}
 TASK = {"name": "Tell", "ansible.builtin.debug": {"msg": "{{ '' | loaded }} {{ ansible_play_hosts | join(' ') }}"}}
 
 
@@ -66,36 +67,76 @@ def test_the_admins_are_looked_up_once(tmp_path: Path, known: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "worked_out"),
+    ("groups", "worked_out"),
     [
-        ("web", {"apps": "preflight_apps", "nginx": "preflight_sites", "environments": "preflight_environments"}),
-        ("balancer", {"apps": "preflight_balanced", "nginx": True}),
         (
-            "db",
+            ["web"],
+            {
+                "apps": "preflight_apps",
+                "nginx": "preflight_sites",
+                "environments": "preflight_environments",
+                **ON_EACH,
+            },
+        ),
+        (
+            ["balancer"],
+            {
+                "apps": "preflight_balanced",
+                "nginx": True,
+                **ON_EACH,
+            },
+        ),
+        (
+            ["db"],
             {
                 "databases": "preflight_databases",
                 "database_peers": "preflight_database_peers",
                 "replication": "preflight_replication",
+                **ON_EACH,
             },
         ),
+        # what a playbook has no use for that changes no server
+        (
+            ["web", "db", "no servers"],
+            {"apps": "preflight_apps", "nginx": "preflight_sites", "environments": "preflight_environments"},
+        ),
     ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
 )
-def test_a_host_works_out_what_it_needs(tmp_path: Path, group: str, worked_out: dict[str, Any]) -> None:
+def test_a_host_works_out_what_it_needs(tmp_path: Path, groups: list[str], worked_out: dict[str, Any]) -> None:
     """An expression evaluates every variable that it names, behind `else` too; a host of one group has no use for most."""
     variables = trusted(yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text()))
-    for name in ("apps", "sites", "environments", "balanced", "databases", "replication", "database_peers"):
-        name = f"preflight_{name}"
-        variables[name] = trust_as_template(
-            f"{{{{ lookup('ansible.builtin.pipe', 'echo {name} | tee {tmp_path}/{name}') }}}}"
-        )
-    groups = {group: ["one"], "all": ["one"]}
-    variables |= {"inventory_hostname": "one", "group_names": [group], "groups": groups, "hostvars": {"one": {}}}
-    variables |= {"inventory_dir": str(tmp_path), "preflight_secrets_dir": str(tmp_path), "preflight_database_tls": {}}
     tasks = yaml.safe_load((ROOT / "playbooks" / "connect.yml").read_text())[0]["tasks"]
-    facts = next(task["ansible.builtin.set_fact"] for task in tasks if "ansible.builtin.set_fact" in task)
+    task = next(task for task in tasks if "ansible.builtin.set_fact" in task)
+    facts = task["ansible.builtin.set_fact"]
+    variables |= trusted(task["vars"])
+    for name in ("sites", "balanced", *(name.removeprefix("flaskhost_") for name in facts)):
+        variables[f"preflight_{name}"] = trust_as_template(
+            f"{{{{ lookup('ansible.builtin.pipe', 'echo preflight_{name} | tee {tmp_path}/preflight_{name}') }}}}"
+        )
+    variables |= {
+        "inventory_hostname": "one",
+        "group_names": groups,
+        "groups": {group: ["one"] for group in [*groups, "all"]},
+    }
+    variables |= {"inventory_dir": str(tmp_path), "preflight_secrets_dir": str(tmp_path), "hostvars": {"one": {}}}
+    if "no servers" in groups:
+        variables["flaskhost_servers"] = False
     templar = Templar(loader=DataLoader(), variables=variables)
     known = {name.removeprefix("flaskhost_"): templar.template(trust_as_template(text)) for name, text in facts.items()}
-    named = {name: value for name, value in known.items() if value and name not in ("plan", "primary")}
-    assert named == worked_out
+    assert {name: value for name, value in known.items() if value} == worked_out
     needed = {str(value) for value in worked_out.values() if isinstance(value, str)}
     assert {path.name for path in tmp_path.glob("preflight_*")} == needed
+
+
+def test_playbooks_that_change_no_server_name_nothing_of_it() -> None:
+    """They have it not worked out, and would meet nothing where the inventory says something."""
+    texts = {path.stem: path.read_text() for path in (ROOT / "playbooks").glob("*.yml")}
+    without = {name for name, text in texts.items() if "flaskhost_servers: false" in text}
+    assert {"deploy", "rollback", "promote", "abort"} <= without
+    of_servers = ("flaskhost_plan", "flaskhost_primary", "flaskhost_replication", "flaskhost_database")
+    assert not [name for name in without if any(word in texts[name] for word in of_servers)]
+    assert not [name for name in without if "name: flaskhost.stack.mysql" in texts[name]]
+    for role in ("release", "nginx", "preflight"):
+        files = [path for path in (ROOT / "roles" / role).rglob("*") if path.is_file() and path.name != "README.md"]
+        assert not [path for path in files if any(word in path.read_text() for word in of_servers)]
