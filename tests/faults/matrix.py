@@ -56,15 +56,18 @@ class Site:
         return look(self.root, self.app)
 
 
-def run(site: Site, cell: Cell) -> Row:
-    """One cell: a deploy that goes wrong there, and the next one, all under load."""
+def run(site: Site, cell: Cell, rate: float = 50) -> Row:
+    """One cell: a deploy that goes wrong there, and the next one, all under load.
+
+    :param rate: requests per second.
+    """
     row = Row(cell.step, cell.kind)
     before = site.state()
     site.change(str(cell))
     point = Failpoint(site.root, site.app, cell.step, "fail" if cell.kind == "fail" else "hold")
     cut = 0.0
     try:
-        with SteadyLoad(site.root.address, patience=5 if cell.kind == "reboot" else 30) as load:
+        with SteadyLoad(site.root.address, rate=rate, patience=5 if cell.kind == "reboot" else 30) as load:
             time.sleep(0.5)
             if cell.kind == "fail":
                 again, after = _fail(site, cell, point, row)

@@ -80,7 +80,7 @@ def test_half_a_migration_is_undone(stack: Stack, address: str, host: Host, odd:
     (shipped,) = yaml.safe_load((ROOT / "inventory/group_vars/all/flask_apps.yml").read_text())["flask_apps"]
     apps = [{**shipped, "source": {"path": str(source)}, "snapshot": True}]
     before, live = everything(host), fetch(f"https://{address}/").headers["x-flaskhost-release"]
-    with SteadyLoad(address) as load:
+    with SteadyLoad(address, rate=20) as load:
         run = stack.playbook("deploy", flask_apps=apps)
         time.sleep(1)
     assert run.code == 2

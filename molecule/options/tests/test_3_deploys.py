@@ -26,7 +26,7 @@ def style(address: str, site: str) -> str:
 
 
 def under_load(address: str, site: str, action: Callable[[], Run]) -> SteadyLoad:
-    with SteadyLoad(address, host=site) as load:
+    with SteadyLoad(address, host=site, rate=20) as load:
         time.sleep(1)
         action().check()
         time.sleep(1)

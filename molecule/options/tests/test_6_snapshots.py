@@ -106,7 +106,7 @@ def test_half_a_migration_leaves_nothing(
     before, was = everything(host, app), live(app)
     migration = add_migration(sources[app], "d15ea5e00001", *HALF_WAY)
     watcher = host.check_output("nohup timeout 90 python3 -c %s > /tmp/arguments 2>/dev/null & echo $!", WATCH)
-    with SteadyLoad(address, host=f"{app}.test") as load:
+    with SteadyLoad(address, host=f"{app}.test", rate=20) as load:
         run = deploy(app)
         time.sleep(1)
     host.run("kill %s", watcher)

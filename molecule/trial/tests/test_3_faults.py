@@ -45,7 +45,7 @@ def site(stack: Stack, name: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_a_deploy_that_goes_wrong_costs_nothing(site: Site, cell: Cell) -> None:
-    row = run(site, cell)
+    row = run(site, cell, rate=20)
     print(table([row]))
     assert row.ok, table([row])
 
