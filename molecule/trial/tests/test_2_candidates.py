@@ -127,7 +127,7 @@ def shipped() -> dict[str, Any]:
     entry: dict[str, Any] = yaml.safe_load((ROOT / "inventory/group_vars/all/flask_apps.yml").read_text())[
         "flask_apps"
     ][0]
-    return {**entry, "source": {"path": str(ROOT / "examples/guestbook")}}
+    return {**entry, "source": {"path": str(ROOT / "examples/guestbook")}, "workers": 2}
 
 
 Deploy = Callable[..., Run]
@@ -155,7 +155,7 @@ def before(root: Root, deploy: Deploy) -> State:
 @pytest.fixture(scope="module")
 def load(address: str, before: State) -> Iterator[SteadyLoad]:
     """Visitors all the time, who get answers from the guestbook alone."""
-    with SteadyLoad(address, rate=20, longest=900) as load:
+    with SteadyLoad(address, rate=8, longest=900) as load:
         yield load
 
 

@@ -36,7 +36,7 @@ def site(stack: Stack, name: str, tmp_path_factory: pytest.TempPathFactory) -> I
     shipped = yaml.safe_load((ROOT / "inventory/group_vars/all/flask_apps.yml").read_text())["flask_apps"][0]
     app = {**shipped, "source": {"path": str(source)}, "processes": {"worker": "sleep 1000000"}}
     # what stays up is the candidates' matter, and takes its time
-    app |= {"healthcheck": {"path": "/healthz", "steady": 0}, "snapshot": True, "keep_releases": 3}
+    app |= {"healthcheck": {"path": "/healthz", "steady": 0}, "snapshot": True, "keep_releases": 3, "workers": 2}
     site = Site(stack, Root(name), APP, source, {"flask_apps": [app]})
     site.deploy().check()
     yield site

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Ansible has packed for the hosts is there for the next run, unless anything in it has changed: real runs, of a collection made for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.stack import ROOT
+
+MODULE = """
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.acme.tools.plugins.module_utils.words import WORD
+
+module = AnsibleModule(argument_spec={})
+module.exit_json(msg="one " + WORD)
+"""
+PLAY = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Say
+      acme.tools.say:
+      register: said
+    - name: Tell
+      ansible.builtin.debug:
+        var: said.msg
+"""
+SETTINGS = f"""
+[defaults]
+collections_path = {{0}}:{ROOT / ".ansible/collections"}
+callbacks_enabled = flaskhost.stack.packed_modules
+[callback_packed_modules]
+directory = {{0}}/kept
+"""
+
+
+class Place:
+    """A folder with a play, a collection with one module, and settings that have the callback keep what is packed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.kept = folder / "kept"
+        self.tools = folder / "ansible_collections/acme/tools/plugins"
+        self._folder = folder
+
+    def make(self) -> None:
+        """Write all of it."""
+        for kind, name, text in (("modules", "say", MODULE), ("module_utils", "words", 'WORD = "two"\n')):
+            (self.tools / kind).mkdir(parents=True)
+            (self.tools / kind / f"{name}.py").write_text(text)
+        (self._folder / "play.yml").write_text(PLAY)
+        (self._folder / "ansible.cfg").write_text(SETTINGS.format(self._folder))
+
+    def change(self, kind: str, name: str, former: str, new: str) -> None:
+        """Another text of the same length, by somebody who puts back the file's times."""
+        path = self.tools / kind / f"{name}.py"
+        times = path.stat()
+        path.write_text(path.read_text().replace(former, new))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def run(self) -> tuple[str, bool, str]:
+        """What the module said, whether it had been packed before, and what Ansible warned of."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        words = ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", "play.yml"]
+        done = subprocess.run(
+            [Path(sys.executable).with_name("ansible-playbook"), *words],
+            cwd=self._folder, env={**environment, "ANSIBLE_DEBUG": "1", "ANSIBLE_NOCOLOR": "1"},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        said = [line for line in done.stdout.splitlines() if '"said.msg":' in line][-1].split('"')[3]
+        used, made = ("ANSIBALLZ: using cached module" in done.stdout, "ANSIBALLZ: Creating module" in done.stdout)
+        assert used is not made
+        return said, used, " ".join(done.stderr.split())
+
+    def packed(self) -> list[str]:
+        """What is kept, without the index."""
+        return sorted(path.name for path in self.kept.glob("*/*") if path.name != "index.json")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """After its first run."""
+    place = Place(tmp_path_factory.mktemp("packed"))
+    place.make()
+    assert place.run() == ("one two", False, "")
+    assert len(place.packed()) == 1
+    return place
+
+
+def test_the_next_run_uses_it_until_something_in_it_changes(place: Place) -> None:
+    first = place.packed()
+    assert place.run() == ("one two", True, "")
+    assert place.packed() == first
+    place.change("module_utils", "words", "two", "six")
+    assert place.run() == ("one six", False, "")
+    assert len(place.packed()) == 1
+    assert place.packed() != first, "the former one is gone"
+    place.change("modules", "say", "one ", "six ")
+    assert place.run() == ("six six", False, "")
+    assert place.run() == ("six six", True, "")
+
+
+def test_what_is_damaged_is_packed_anew(place: Place) -> None:
+    (index,) = place.kept.glob("*/index.json")
+    index.write_text('{"ansible')
+    assert place.run()[1:] == (False, "")
+    for packed in place.packed():
+        (index.parent / packed).unlink()
+    assert place.run()[1:] == (False, "")
+    assert place.run()[1:] == (True, "")
+
+
+def test_a_directory_where_others_may_write_is_not_used(place: Place) -> None:
+    place.kept.chmod(0o777)
+    _said, used, warned = place.run()
+    assert not used
+    assert f"packed_modules: {place.kept} is not used, because others than its owner may write to it" in warned
+    place.kept.chmod(0o755)
+    assert place.run()[1:] == (True, "")
+
+
+def test_a_directory_that_cannot_be_made_stops_nobody(place: Place) -> None:
+    shutil.rmtree(place.kept)
+    place.kept.write_text("")
+    _said, used, warned = place.run()
+    assert not used
+    assert f"packed_modules: {place.kept} cannot be used: " in warned
+    place.kept.unlink()
