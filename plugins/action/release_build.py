@@ -12,7 +12,9 @@ from ansible_collections.flaskhost.stack.plugins.plugin_utils._render import Ren
 class ActionModule(RenderingAction):
     """Action part of ``flaskhost.stack.release_build``."""
 
-    _VALID_ARGS = frozenset(["app", "release", "token", "python", "environment", "files", "commands", "timeout"])
+    _VALID_ARGS = frozenset(
+        ["app", "release", "token", "python", "environment", "files", "commands", "timeout", "migrates"]
+    )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Do the control node's part, then have the module do the host's."""

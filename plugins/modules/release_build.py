@@ -14,6 +14,8 @@ description:
   - C(.venv) in the release is a link to it.
   - Then the files that the release needs are put in place, and the build commands run as the app's user in the release,
     with the app's environment. The first that fails ends it; the error has its command and the end of its output.
+  - With O(migrates=true), the step C(migrate) is taken as well where it has nothing to do, which saves a call of
+    M(flaskhost.stack.release_migrate).
 options:
   release:
     description: Id of the release.
@@ -41,6 +43,10 @@ options:
     description: Seconds that one command of the build may take.
     type: int
     default: 900
+  migrates:
+    description: Whether this host may go on to the migrations at once, without waiting for others to have built the release.
+    type: bool
+    default: false
 extends_documentation_fragment: [flaskhost.stack.release_step]
 author: ["The flaskhost founders (@flaskhost)"]
 attributes:
@@ -64,6 +70,10 @@ made:
   description: Whether it had to be made.
   returned: success
   type: bool
+migrated:
+  description: Whether the step C(migrate) is done, because its commands would have found nothing to do and no snapshot is wanted.
+  returned: success
+  type: bool
 seconds:
   description: How long each step took on the host, by its name.
   returned: always
@@ -83,6 +93,7 @@ from ansible_collections.flaskhost.stack.plugins.module_utils._fileset import ap
 from ansible_collections.flaskhost.stack.plugins.module_utils._priority import give_way
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, ReleaseError
 from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
+from ansible_collections.flaskhost.stack.plugins.module_utils._upgrades import passed_by
 
 
 def version_of(python: str) -> str:
@@ -134,6 +145,7 @@ def main() -> None:
             "environment": {"type": "dict", "default": {}, "no_log": True},
             "commands": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 900},
+            "migrates": {"type": "bool", "default": False},
             # rendered by the action plugin
             "payload": {"type": "str", "default": "[]", "no_log": True},
         },
@@ -151,9 +163,10 @@ def main() -> None:
             run_commands(
                 app, release, params["commands"], step="build", timeout=params["timeout"], token=params["token"]
             )
+        migrated = params["migrates"] and passed_by(app, release, steps)
     except ReleaseError as error:
         module.fail_json(msg=str(error), seconds=steps.seconds)
-    module.exit_json(changed=True, venv=name, made=made, seconds=steps.seconds)
+    module.exit_json(changed=True, venv=name, made=made, migrated=migrated, seconds=steps.seconds)
 
 
 if __name__ == "__main__":

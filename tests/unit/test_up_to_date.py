@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.flaskhost.stack.plugins.module_utils._migrations import fingerprint
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App
-from ansible_collections.flaskhost.stack.plugins.modules.release_migrate import due
+from ansible_collections.flaskhost.stack.plugins.module_utils._steps import Steps
+from ansible_collections.flaskhost.stack.plugins.module_utils._upgrades import due, passed_by
 
 from tests.support.host import Host
 
@@ -93,6 +94,33 @@ def _new(app: App, name: str) -> Path:
 def test_something_is_another(app: App, database: Path, change: Callable[[App, Path], object]) -> None:
     change(app, database)
     assert due(app, NEW) == [UPGRADE, SEED]
+
+
+@pytest.fixture
+def steps(app: App) -> Steps:
+    Path(app.paths["lock"]).write_text(json.dumps({"token": "mine"}))
+    return Steps(app, "mine")
+
+
+def test_what_has_nothing_to_do_is_done_with_the_build(app: App, steps: Steps) -> None:
+    app.app["migrate"] = [UPGRADE]
+    app.write_record(NEW, migration_heads=[])
+    assert passed_by(app, NEW, steps)
+    assert app.record(NEW)["migration_heads"] == ["a"]
+    assert list(steps.seconds) == ["migrate"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"migrate": []}, {"migrate": [UPGRADE, SEED]}, {"migrate": [SEED]}, {"migrate": [UPGRADE], "snapshot": True}],
+    ids=["no step", "another command", "not known", "snapshot"],
+)
+def test_what_may_have_is_left_to_its_step(app: App, steps: Steps, changed: dict[str, object]) -> None:
+    app.app.update(changed)
+    app.write_record(NEW, migration_heads=[])
+    assert not passed_by(app, NEW, steps)
+    assert app.record(NEW)["migration_heads"] == []
+    assert steps.seconds == {}
 
 
 def test_fingerprint_of_a_tree_without_migrations_is_not_known(tmp_path: Path) -> None:

@@ -77,6 +77,9 @@ def test_a_deploy_loses_no_request(stack: Stack, address: str, host: Host, sourc
     assert "version two" in fetch(f"https://{address}/static/style.css").text
     record = json.loads(host.check_output("cat /srv/guestbook/releases/%s/RELEASE.json", now))
     assert (record["state"], record["app"], record["id"]) == ("finished", "guestbook", now)
+    # with nothing to migrate, the step costs no call of its own
+    assert "Migrate |" not in run.output
+    assert {"build", "migrate", "boot"} <= record["seconds"].keys()
     left = leftovers(host)
     assert left["programs"] == [f"guestbook@{now}.conf"]
     assert left["sockets"] == [f"{now}.sock"]
