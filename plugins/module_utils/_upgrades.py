@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from ansible_collections.flaskhost.stack.plugins.module_utils import _snapshot_take, _snapshots
 from ansible_collections.flaskhost.stack.plugins.module_utils._migrations import fingerprint, heads
@@ -49,17 +50,28 @@ def up_to_date(app: App, release: str) -> bool:
 def due(app: App, release: str) -> list[str]:
     """The commands of ``migrate`` that may have something to do."""
     commands: list[str] = app.app["migrate"]
-    known = [command for command in commands if _UPGRADE.fullmatch(command.strip())]
-    return [command for command in commands if command not in known] if known and up_to_date(app, release) else commands
+    others = _others(commands)
+    return others if len(others) < len(commands) and up_to_date(app, release) else commands
 
 
 def passed_by(app: App, release: str, steps: Steps) -> bool:
     """Take the step where there is nothing to do in it: no command that may have, and no snapshot to take before it.
 
     :returns: whether that was so; otherwise nothing was done.
+    :raises ReleaseError: that cannot be found out.
     """
-    if not app.app["migrate"] or app.app.get("snapshot") or due(app, release):
-        return False
+    commands, began = app.app["migrate"], time.monotonic()
+    try:
+        if not commands or app.app.get("snapshot") or _others(commands) or not up_to_date(app, release):
+            return False
+    except OSError as error:
+        raise ReleaseError(f"migrate: {error}") from error
+    steps.seconds["migrate"] = time.monotonic() - began
     with steps.step("migrate"):
         record_heads(app, release, [])
     return True
+
+
+def _others(commands: list[str]) -> list[str]:
+    """Those of which it is not known what they do."""
+    return [command for command in commands if not _UPGRADE.fullmatch(command.strip())]

@@ -43,7 +43,9 @@ def play(words: Sequence[str], log: Path, environment: Mapping[str, str] | None 
         settings = {
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests" / "bench" / "callback_plugins"),
-            "ANSIBLE_CALLBACKS_ENABLED": "bench_tasks",
+            # besides our own, that of ansible.cfg; of former runs it knows those whose logs lie beside this one's
+            "ANSIBLE_CALLBACKS_ENABLED": "bench_tasks,flaskhost.stack.packed_modules",
+            "FLASKHOST_PACKED_MODULES": str(log.parent.parent / "modules"),
             "ANSIBLE_SSH_CONTROL_PATH_DIR": directory,
             "ANSIBLE_NOCOLOR": "1",
             "BENCH_TASKS": str(notes),

@@ -123,6 +123,15 @@ def test_what_may_have_is_left_to_its_step(app: App, steps: Steps, changed: dict
     assert steps.seconds == {}
 
 
+def test_an_upgrade_with_something_to_do_is_left_to_its_step(app: App, database: Path, steps: Steps) -> None:
+    app.app["migrate"] = [UPGRADE]
+    app.write_record(NEW, migration_heads=[])
+    _at(database, "older")
+    assert not passed_by(app, NEW, steps)
+    assert app.record(NEW)["migration_heads"] == []
+    assert steps.seconds == {}
+
+
 def test_fingerprint_of_a_tree_without_migrations_is_not_known(tmp_path: Path) -> None:
     (tmp_path / "alembic.ini").touch()
     assert fingerprint(str(tmp_path)) == ""

@@ -76,8 +76,8 @@ def history(host: Host) -> dict[str, Any]:
 
 
 @contextmanager
-def no_request_lost(address: str) -> Iterator[SteadyLoad]:
-    with SteadyLoad(address, rate=12, visitors=12) as load:
+def no_request_lost(address: str, rate: float = 12, visitors: int = 12) -> Iterator[SteadyLoad]:
+    with SteadyLoad(address, rate=rate, visitors=visitors) as load:
         time.sleep(1)
         yield load
         time.sleep(1)
@@ -250,7 +250,8 @@ def test_figures_promote_a_good_canary_and_abort_a_bad_one(
     assert 0 < len(load.report.failed) < 0.5 * sent, "the canary's share of the visitors met it, and not for long"
     assert host.check_output("ls /run/guestbook") == f"{before}.sock"
     change(source)
-    with no_request_lost(address) as load:
+    # by visitors the canary is given half of them; of fewer than these, one time in fourteen too few for a verdict
+    with no_request_lost(address, rate=25, visitors=20) as load:
         run = stack.playbook("deploy", **arguments(source), flask_canary=50, flask_canary_watch=5).check()
     assert live(address) == load.report.last_release() > before
     assert "requests failed (0.0 %)" in run.output

@@ -154,7 +154,7 @@ def before(root: Root, deploy: Deploy) -> State:
 
 @pytest.fixture(scope="module")
 def load(address: str, before: State) -> Iterator[SteadyLoad]:
-    """Visitors all the time, who get answers from the guestbook alone."""
+    """Visitors all the time, who get answers from the guestbook alone; whether a switch loses one of many is test_1_canary's."""
     with SteadyLoad(address, rate=8, longest=900) as load:
         yield load
 
