@@ -21,9 +21,12 @@ def died(daemon: Supervisord, group: str) -> str:
         infos = daemon.processes(group)
     except SupervisordError as error:
         return str(error)
-    if not infos:
-        return f"supervisord runs no {group}"
-    return in_words(dead(infos))
+    return died_of(infos, group)
+
+
+def died_of(infos: list[dict[str, Any]], group: str) -> str:
+    """The same, of what supervisord has said of a group."""
+    return in_words(dead(infos)) if infos else f"supervisord runs no {group}"
 
 
 def dead(infos: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,10 +7,11 @@ import contextlib
 import os
 import pwd
 import time
+from typing import Any
 
-from ansible_collections.flaskhost.stack.plugins.module_utils._health import died, log_end
+from ansible_collections.flaskhost.stack.plugins.module_utils._health import died, died_of, log_end
 from ansible_collections.flaskhost.stack.plugins.module_utils._releases import App, read_json
-from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord
+from ansible_collections.flaskhost.stack.plugins.module_utils._supervisord import Supervisord, SupervisordError
 
 # seconds between two looks: whether they stay, and whether they have come
 _PAUSE, _SOON = 0.1, 0.05
@@ -88,9 +89,11 @@ class Workers:
         end = max(began + steady, time.monotonic() + min(steady, _LATE)) + _MARGIN
         while time.monotonic() < end:
             time.sleep(_PAUSE)
-            why = died(self._daemon, self._group)
-            if not why and self._master() != master:
-                why = "it was started anew"
+            try:
+                infos = self._daemon.processes(self._group)
+                why = died_of(infos, self._group) or ("" if _first(infos) == master else "it was started anew")
+            except SupervisordError as error:
+                why = str(error)
             if not why and before - set(children(master)):
                 why = f"a worker (process {min(before - set(children(master)))}) ended"
             if why:
@@ -98,7 +101,7 @@ class Workers:
         return ""
 
     def _master(self) -> int:
-        return next((int(info["pid"]) for info in self._daemon.processes(self._group)), 0)
+        return _first(self._daemon.processes(self._group))
 
     def _ready(self) -> set[int]:
         try:
@@ -107,6 +110,10 @@ class Workers:
         except OSError:
             return set()
         return told & set(children(self._master()))
+
+
+def _first(infos: list[dict[str, Any]]) -> int:
+    return next((int(info["pid"]) for info in infos), 0)
 
 
 def children(pid: int) -> list[int]:

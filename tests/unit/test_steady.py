@@ -35,9 +35,10 @@ class Daemon:
     """What supervisord would tell."""
 
     def __init__(self) -> None:
-        self.state, self.pid = "RUNNING", 0
+        self.state, self.pid, self.asked = "RUNNING", 0, 0
 
     def processes(self, group: str) -> list[dict[str, Any]]:
+        self.asked += 1
         return [{"name": group, "statename": self.state, "spawnerr": "", "pid": self.pid}]
 
 
@@ -83,6 +84,20 @@ def test_all_there_and_staying(app: App, daemon: Daemon, workers: _steady.Worker
     assert workers.complaint(0.1, 1) == ""
     workers.forget()
     assert os.listdir(app.paths["run"]) == []
+
+
+def test_each_look_asks_supervisord_once(
+    app: App, daemon: Daemon, workers: _steady.Workers, children: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a processor that the host's visitors have a use for."""
+    monkeypatch.setattr(_steady, "_PAUSE", 0.1)
+    workers.expect()
+    tell(app, *children)
+    workers.complaint(0, 1)
+    without, daemon.asked = daemon.asked, 0
+    assert workers.complaint(1, 1) == ""
+    # one more when it begins
+    assert daemon.asked - without <= 11
 
 
 def test_one_that_need_not_stay_is_not_waited_for(

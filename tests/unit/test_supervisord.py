@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -204,6 +205,26 @@ def test_stop_is_graceful_and_has_an_end(daemon: Daemon, tmp_path: Path) -> None
     assert (tmp_path / "work").read_text() == "done\n"
     assert daemon.processes() == []
     assert list(daemon.conf_d.iterdir()) == []
+
+
+def test_who_takes_long_to_end_is_asked_for_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, pauses = 0.0, list[float]()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        pauses.append(seconds)
+
+    def call(self: Supervisord, method: str, *_arguments: object) -> None:
+        if method == "removeProcessGroup" and now < 5:
+            raise xmlrpc.client.Fault(91, "STILL_RUNNING")
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(Supervisord, "_call", call)
+    Supervisord("/nowhere")._drop("blog@r1")
+    assert pauses[0] == 0.02
+    assert 80 < len(pauses) < 100
 
 
 def test_one_without_visitors_need_not_end_gracefully(daemon: Daemon, tmp_path: Path) -> None:
