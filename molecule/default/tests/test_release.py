@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,19 @@ def test_a_deploy_loses_no_request(stack: Stack, address: str, host: Host, sourc
     assert left["locks"] == []
 
 
-def test_the_same_again_changes_nothing(stack: Stack, address: str, source: Path) -> None:
-    before = live(address)
-    assert stack.playbook("deploy", **apps(source)).check().changed == 0
+def test_the_same_again_changes_nothing_and_logs_in_once(
+    stack: Stack, address: str, host: Host, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def logins() -> int:
+        return int(host.run("journalctl -o cat -t sshd -t sshd-session | grep -c 'Accepted publickey'").stdout)
+
+    before, _opens_a_connection = live(address), logins()
+    # with none open that an earlier run has left; the path of a socket has to be short
+    with tempfile.TemporaryDirectory(prefix="flaskhost-") as sockets:
+        monkeypatch.setenv("ANSIBLE_SSH_CONTROL_PATH_DIR", sockets)
+        since = logins()
+        assert stack.playbook("deploy", **apps(source)).check().changed == 0
+        assert logins() - since == 1, "one connection for all of it"
     assert live(address) == before
 
 
