@@ -126,7 +126,8 @@ def test_lock_that_a_dead_run_left_is_removed_by_one_command(stack: Stack, host:
     assert (app["history"][0]["result"], app["history"][0]["who"]) == ("died", "ann@laptop")
 
 
-def test_unlock_demands_the_name_of_an_app(stack: Stack) -> None:
-    run = stack.playbook("unlock")
+@pytest.mark.parametrize("verb", ["unlock", "rollback", "restore"])
+def test_what_is_done_to_one_app_demands_its_name(stack: Stack, verb: str) -> None:
+    run = stack.playbook(verb)
     assert run.code == 2
-    assert "unlock: which app?" in run.output
+    assert f"{verb}: which app? Give `-e flask_app=NAME`; default has guestbook." in run.output
