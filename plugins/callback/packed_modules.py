@@ -13,6 +13,7 @@ from ansible.executor import module_common
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__
 from ansible_collections.flaskhost.stack.plugins.plugin_utils._packed import Store
+from ansible_collections.flaskhost.stack.plugins.plugin_utils._packed_bytecode import addition, keeping_bytecode
 
 DOCUMENTATION = """
 name: packed_modules
@@ -41,6 +42,17 @@ options:
     ini:
       - section: callback_packed_modules
         key: directory
+  bytecode:
+    description:
+      - Whether Python on a host keeps what it compiles of these modules in C(/var/cache/flaskhost/bytecode), for root alone, 1 to 2 MB; it may be
+        removed at any time. Before it is used, it is compared with its source. Without it, Python compiles some sixty files for each task, twice.
+    type: bool
+    default: true
+    env:
+      - name: FLASKHOST_KEPT_BYTECODE
+    ini:
+      - section: callback_packed_modules
+        key: bytecode
 author:
   - The flaskhost founders (@flaskhost)
 """
@@ -63,11 +75,23 @@ class CallbackModule(CallbackBase):
             self._begun = True
             folder = self._own_directory()
             if folder:
-                self._store = Store(folder)
+                self._store = Store(folder, keeping_bytecode if self.get_option("bytecode") else bytes)
                 self._given = self._store.give(_place_of_this_run())
 
+    def v2_playbook_on_task_start(self, task: object, is_conditional: bool) -> None:
+        """Keep what the tasks before have packed, which this one may use again."""
+        self._keep()
+
+    def v2_playbook_on_handler_task_start(self, task: object) -> None:
+        """As for tasks."""
+        self._keep()
+
     def v2_playbook_on_stats(self, stats: object) -> None:
-        """Keep what this run has packed."""
+        """Keep what the last task has packed."""
+        self._keep()
+
+    def _keep(self) -> None:
+        """Keep what is new since the last look."""
         if self._store:
             try:
                 self._given |= self._store.keep(_place_of_this_run(), self._given)
@@ -79,6 +103,8 @@ class CallbackModule(CallbackBase):
         top = Path(self.get_option("directory"))
         packer = Path(module_common.__file__)
         made_by = f"{__version__} {sys.version} {packer}".encode() + packer.read_bytes()
+        if self.get_option("bytecode"):
+            made_by += addition()
         folder = top / hashlib.sha256(made_by).hexdigest()[:12]
         try:
             top.mkdir(mode=0o700, parents=True, exist_ok=True)

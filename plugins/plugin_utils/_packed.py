@@ -15,6 +15,7 @@ import time
 import zipfile
 import zlib
 from base64 import b64decode
+from collections.abc import Callable
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -37,8 +38,9 @@ Index = dict[str, dict[str, Any]]
 class Store:
     """A directory of packed modules, of one version of Ansible."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, made: Callable[[bytes], bytes]) -> None:
+        """:param made: what to make of a module as Ansible packs it before it is kept."""
+        self._folder, self._made = folder, made
 
     def give(self, place: Path) -> set[str]:
         """Put what a run would pack as it is kept where Ansible looks for it.
@@ -63,21 +65,20 @@ class Store:
         return given
 
     def keep(self, place: Path, given: set[str]) -> set[str]:
-        """Keep what a run has packed beside what it was given.
+        """Keep what a run has packed beside what it was given, and have the run go on with what is kept.
 
-        :returns: the names of what is kept by it.
+        :param given: names that need no look.
+        :returns: the names that it has looked at, also those of what cannot be kept.
         :raises OSError: the directory cannot be written.
         """
-        if not place.is_dir() or _others_come_in():
-            return set()
+        names = {name for name in os.listdir(place) if name.endswith(PLAIN)} - given if place.is_dir() else set()
         made: dict[str, tuple[bytes, dict[str, int]]] = {}
-        for packed in place.iterdir():
-            if packed.name.endswith(PLAIN) and packed.name not in given:
-                content = packed.read_bytes()
-                if parts := _made_of(content):
-                    made[packed.name] = content, parts
+        for name in names if names and not _others_come_in() else ():
+            content = (place / name).read_bytes()
+            if parts := _made_of(content):
+                made[name] = self._made(content), parts
         if not made:
-            return set()
+            return names
         handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             # one run at a time, until the handle is closed
@@ -86,11 +87,12 @@ class Store:
             for name, (content, parts) in made.items():
                 index[name] = {"file": _file_name(name, content), "made_of": parts}
                 _put(self._folder / index[name]["file"], content)
+                _put(place / name, content)
             _put(self._folder / INDEX, json.dumps(index).encode())
             self._tidy({INDEX, *(entry["file"] for entry in index.values())})
         finally:
             os.close(handle)
-        return set(made)
+        return names
 
     def _read(self) -> Index:
         """The index; of one that is damaged, nothing."""

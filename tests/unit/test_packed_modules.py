@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,8 @@ class Place:
         """What the module said, whether it had been packed before, and what Ansible warned of."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         environment |= {"HOME": str(self._folder), "ANSIBLE_DEBUG": "1", "ANSIBLE_NOCOLOR": "1", **settings}
+        # this machine is the host here, and keeps nothing
+        environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
         words = ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
         done = subprocess.run(
             [Path(sys.executable).with_name("ansible-playbook"), *words, *(books or ["play.yml"])],
@@ -79,6 +83,16 @@ class Place:
         used, made = ("ANSIBALLZ: using cached module" in done.stdout, "ANSIBALLZ: Creating module" in done.stdout)
         assert used or made
         return said, not made, " ".join(done.stderr.split())
+
+    def beginnings(self) -> list[str]:
+        """Whether each module that is kept begins with what keeps its bytecode."""
+        program = "import sys; sys.path.insert(0, sys.argv[1]); import ansible; print('flaskhost_kept_bytecode' in sys.modules)"
+        said = []
+        for number, path in enumerate(self.kept.glob("*/ansible_collections.acme*")):
+            archive = self._folder / f"{number}.zip"
+            archive.write_bytes(b64decode(pickle.loads(path.read_bytes()).zip_data))
+            said.append(subprocess.check_output([sys.executable, "-IB", "-c", program, archive], text=True).strip())
+        return sorted(said)
 
     def packed(self) -> list[str]:
         """What is kept, without the index."""
@@ -153,3 +167,9 @@ def test_versions_that_nobody_uses_any_longer_go(place: Place) -> None:
     place.change("modules", "say", "six ", "one ")
     place.run()
     assert (former.exists(), others.exists()) == (False, True)
+
+
+def test_a_packed_module_keeps_its_bytecode_unless_that_is_turned_off(place: Place) -> None:
+    assert place.beginnings() == ["True"]
+    assert place.run(FLASKHOST_KEPT_BYTECODE="false")[1:] == (False, "")
+    assert place.beginnings() == ["False", "True"]

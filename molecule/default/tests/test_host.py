@@ -154,6 +154,21 @@ def test_secrets_are_in_no_log_and_not_in_the_release(host: Host) -> None:
     assert host.check_output("python3 -c %s", _SEARCH) == "[]"
 
 
+def test_what_python_compiles_of_modules_is_kept_for_root_alone(host: Host) -> None:
+    folder = host.file("/var/cache/flaskhost/bytecode")
+    assert (folder.user, folder.mode) == ("root", 0o700)
+    kept = folder.listdir()
+    # Ansible's own, a module of ours, and one of another collection
+    for name in (
+        "ansible.module_utils.basic",
+        "ansible_collections.flaskhost.stack.plugins.modules.fileset",
+        "ansible_collections.community.general.plugins.modules.deploy_helper",
+    ):
+        assert [path for path in kept if path.startswith(f"{name}.cpython-3")], sorted(kept)
+    assert {host.file(f"{folder.path}/{name}").mode for name in kept[:3]} == {0o600}
+    assert [name for name in kept if not name.endswith(".pyc")] == []
+
+
 def test_a_second_run_in_check_mode_finds_nothing_to_do(stack: Stack) -> None:
     run = stack.playbook("site", "--check", "--diff").check()
     assert run.changed == 0, run.output[-4000:]
