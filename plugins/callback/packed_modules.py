@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ansible import constants as C
@@ -13,7 +15,7 @@ from ansible.executor import module_common
 from ansible.plugins.callback import CallbackBase
 from ansible.release import __version__
 from ansible_collections.flaskhost.stack.plugins.plugin_utils._packed import Store
-from ansible_collections.flaskhost.stack.plugins.plugin_utils._packed_bytecode import addition, keeping_bytecode
+from ansible_collections.flaskhost.stack.plugins.plugin_utils._packed_bytecode import VERSION, keeping_bytecode
 
 DOCUMENTATION = """
 name: packed_modules
@@ -44,8 +46,10 @@ options:
         key: directory
   bytecode:
     description:
-      - Whether Python on a host keeps what it compiles of these modules in C(/var/cache/flaskhost/bytecode), for root alone, 1 to 2 MB; it may be
-        removed at any time. Before it is used, it is compared with its source. Without it, Python compiles some sixty files for each task, twice.
+      - Whether Python on a host keeps what it compiles of these modules in C(/var/cache/flaskhost-bytecode), for root alone, some 2 MB for each
+        version of Python; it may be removed at any time. Without it, Python compiles some sixty files for each task, twice.
+      - Before it is used, it is compared with its source. It is written in check mode and by playbooks that change nothing as well, and on
+        the control node by modules that run there as root. Where Python is told to write no bytecode, nothing is kept.
     type: bool
     default: true
     env:
@@ -67,6 +71,7 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     _store: Store | None = None
+    _known: frozenset[str] = frozenset()
     _begun = False
 
     def v2_playbook_on_start(self, playbook: object) -> None:
@@ -75,8 +80,8 @@ class CallbackModule(CallbackBase):
             self._begun = True
             folder = self._own_directory()
             if folder:
-                self._store = Store(folder, keeping_bytecode if self.get_option("bytecode") else bytes)
-                self._given = self._store.give(_place_of_this_run())
+                self._store = Store(folder, keeping_bytecode) if self.get_option("bytecode") else Store(folder)
+                self._use(self._store.give)
 
     def v2_playbook_on_task_start(self, task: object, is_conditional: bool) -> None:
         """Keep what the tasks before have packed, which this one may use again."""
@@ -93,10 +98,15 @@ class CallbackModule(CallbackBase):
     def _keep(self) -> None:
         """Keep what is new since the last look."""
         if self._store:
-            try:
-                self._given |= self._store.keep(_place_of_this_run(), self._given)
-            except OSError as error:
-                self._display.warning(f"packed_modules: nothing was kept for the next run: {error}")
+            self._use(partial(self._store.keep, known=self._known))
+
+    def _use(self, action: Callable[[Path], set[str]]) -> None:
+        """Give or keep, and know the names of that from here on; where that fails, no more of it in this run."""
+        try:
+            self._known |= action(_place_of_this_run())
+        except OSError as error:
+            self._store = None
+            self._display.warning(f"packed_modules: nothing is kept for the next run: {error}")
 
     def _own_directory(self) -> Path | None:
         """That of this installation, which nobody else may write to; none where it cannot be had."""
@@ -104,7 +114,7 @@ class CallbackModule(CallbackBase):
         packer = Path(module_common.__file__)
         made_by = f"{__version__} {sys.version} {packer}".encode() + packer.read_bytes()
         if self.get_option("bytecode"):
-            made_by += addition()
+            made_by += VERSION
         folder = top / hashlib.sha256(made_by).hexdigest()[:12]
         try:
             top.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
-import tempfile
 
 # importlib.abc has the same class, and takes 0.03 s to import
 from importlib._bootstrap_external import SourceLoader
@@ -20,8 +20,9 @@ from typing import Any
 from zipimport import zipimporter
 from zlib import crc32
 
-# a file for each name and version of Python, 1 MB or two in all; it may be removed at any time
-FOLDER = "/var/cache/flaskhost/bytecode"
+# a file for each name and version of Python, some 2 MB; it may be removed at any time. In a directory of root's, with none between that
+# somebody else could write to
+FOLDER = "/var/cache/flaskhost-bytecode"
 # bytes of a checksum, which Python does without: half a file would end the module, or worse
 _CHECKSUM = 4
 
@@ -38,7 +39,11 @@ class Importer(zipimporter, SourceLoader):
 
     def get_code(self, fullname: str) -> Any:
         """What is kept if it was made of this source, and otherwise what is compiled now, which is kept."""
-        return SourceLoader.get_code(self, fullname)
+        try:
+            return SourceLoader.get_code(self, fullname)
+        except Exception:
+            # a Python that does it in another way; where it is the source's fault, this says so as well
+            return zipimporter.get_code(self, fullname)
 
     def path_stats(self, path: str) -> dict[str, int]:
         """What tells one source from another: a checksum of it in the place of a time, of which the archive has none."""
@@ -53,22 +58,19 @@ class Importer(zipimporter, SourceLoader):
         if not path.endswith(".pyc"):
             return zipimporter.get_data(self, path)
         with open(self._kept(path), "rb") as file:
-            content = file.read()
-        if crc32(content[_CHECKSUM:]).to_bytes(_CHECKSUM, "big") != content[:_CHECKSUM]:
+            checksum, data = file.read(_CHECKSUM), file.read()
+        if checksum != _checksum(data):
             raise OSError(f"{file.name} is damaged")
-        return content[_CHECKSUM:]
+        return data
 
     def set_data(self, path: str, data: bytes) -> None:
         """Keep bytecode: as a whole, or not at all."""
+        kept = self._kept(path)
+        # by one name, so that nothing gathers where processes are killed. Of two at a time, each writes the same, or the checksum tells
         with contextlib.suppress(OSError):
-            handle, temporary = tempfile.mkstemp(dir=self.folder)
-            try:
-                with open(handle, "wb") as file:
-                    file.write(crc32(data).to_bytes(_CHECKSUM, "big") + bytes(data))
-                os.replace(temporary, self._kept(path))
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            with open(f"{kept}.new", "wb") as file:
+                file.write(_checksum(data) + data)
+            os.replace(f"{kept}.new", kept)
 
     def _kept(self, path: str) -> str:
         """The file for bytecode that Python would have beside its source."""
@@ -77,27 +79,35 @@ class Importer(zipimporter, SourceLoader):
 
 
 def begin(archive: str, folder: str = FOLDER) -> None:
-    """Import from an archive in this way from here on; not where Python is told to write no bytecode.
+    """Import from an archive in this way from here on; not where Python is told to write no bytecode, or where to write it.
 
     :param archive: path of the zip archive.
     :param folder: where to keep bytecode. It is made where it is missing, and used only by its owner, and if nobody else may write to it:
         nobody but root for the one in ``/var/cache``.
     :raises OSError: it cannot be made.
     """
-    if sys.dont_write_bytecode:
+    if sys.dont_write_bytecode or sys.pycache_prefix:
         return
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    state = os.stat(folder)
-    if state.st_uid != os.geteuid() or state.st_mode & 0o022:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    state = os.lstat(folder)
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o022:
         return
 
+    def within(path: str) -> bool:
+        return path == archive or path.startswith(f"{archive}/")
+
     def importer(path: str) -> Importer:
-        if path != archive and not path.startswith(f"{archive}/"):
+        if not within(path):
             raise ImportError(path)
         found = Importer(path)
         found.folder = folder
         return found
 
     sys.path_hooks.insert(0, importer)
-    for path in [path for path in sys.path_importer_cache if path.startswith(archive)]:
+    for path in list(filter(within, sys.path_importer_cache)):
         del sys.path_importer_cache[path]
+
+
+def _checksum(data: bytes) -> bytes:
+    return crc32(data).to_bytes(_CHECKSUM, "big")

@@ -15,7 +15,7 @@ import time
 import zipfile
 import zlib
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -38,8 +38,8 @@ Index = dict[str, dict[str, Any]]
 class Store:
     """A directory of packed modules, of one version of Ansible."""
 
-    def __init__(self, folder: Path, made: Callable[[bytes], bytes]) -> None:
-        """:param made: what to make of a module as Ansible packs it before it is kept."""
+    def __init__(self, folder: Path, made: Callable[[bytes], bytes] = lambda content: content) -> None:
+        """:param made: what to make of a module as Ansible packs it before it is kept; by default it is kept as it is."""
         self._folder, self._made = folder, made
 
     def give(self, place: Path) -> set[str]:
@@ -64,14 +64,14 @@ class Store:
                         given.add(name)
         return given
 
-    def keep(self, place: Path, given: set[str]) -> set[str]:
+    def keep(self, place: Path, known: Set[str]) -> set[str]:
         """Keep what a run has packed beside what it was given, and have the run go on with what is kept.
 
-        :param given: names that need no look.
+        :param known: names that need no look.
         :returns: the names that it has looked at, also those of what cannot be kept.
         :raises OSError: the directory cannot be written.
         """
-        names = {name for name in os.listdir(place) if name.endswith(PLAIN)} - given if place.is_dir() else set()
+        names = {name for name in os.listdir(place) if name.endswith(PLAIN)} - known if place.is_dir() else set()
         made: dict[str, tuple[bytes, dict[str, int]]] = {}
         for name in names if names and not _others_come_in() else ():
             content = (place / name).read_bytes()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ansible_collections.flaskhost.stack.plugins.module_utils import _kept_bytecode
 
+_PROGRAM = Path(_kept_bytecode.__file__).read_bytes()
 # by this name in the archive, beside `ansible`
 _NAME = "flaskhost_kept_bytecode"
 # imported before all else in the archive; Ansible writes it itself
@@ -26,9 +27,8 @@ except Exception:
 """
 
 
-def addition() -> bytes:
-    """What is added to each module, to tell one version of it from another."""
-    return _BEGIN.encode() + Path(_kept_bytecode.__file__).read_bytes()
+# tells one version of what this makes of a module from another
+VERSION = _PROGRAM + Path(__file__).read_bytes()
 
 
 def keeping_bytecode(content: bytes) -> bytes:
@@ -41,5 +41,5 @@ def keeping_bytecode(content: bytes) -> bytes:
             text = packed.read(member)
             archive.writestr(member, text + _BEGIN.encode() if member is first else text)
         own = zipfile.ZipInfo(f"{_NAME}.py", first.date_time)
-        archive.writestr(own, Path(_kept_bytecode.__file__).read_bytes(), first.compress_type)
+        archive.writestr(own, _PROGRAM, first.compress_type)
     return pickle.dumps(dataclasses.replace(module, zip_data=b64encode(made.getvalue())))

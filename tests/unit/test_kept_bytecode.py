@@ -18,10 +18,11 @@ from tests.support.stack import ROOT
 # what a module's archive does, and then an import from it
 PROGRAM = """
 import runpy, sys
-archive, folder = sys.argv[1:]
+archive, folder, before = sys.argv[1:]
 sys.path.insert(0, archive)
 if folder:
     import flaskhost_kept_bytecode
+    exec(before)
     flaskhost_kept_bytecode.begin(archive, folder)
 import tools
 runpy.run_module("tools.say", run_name="__main__", alter_sys=True)
@@ -45,11 +46,18 @@ class Archive:
     """An archive with a package of two modules, and a folder for their bytecode."""
 
     def __init__(self, place: Path) -> None:
-        self.folder = place / "cache/bytecode"
+        self.folder = place / "bytecode"
         self._place, self._number = place, 0
 
-    def run(self, word: str = "one", fail: bool = False, kept: bool = True, **settings: str) -> str:
-        """What the module says, from an archive that is written anew, at another place."""
+    def run(
+        self,
+        word: str = "one",
+        fail: bool = False,
+        kept: bool = True,
+        before: str = "",
+        settings: dict[str, str] | None = None,
+    ) -> str:
+        """What the module says, or its error, from an archive that is written anew, at another place."""
         self._number += 1
         path = self._place / f"{self._number}" / "payload.zip"
         path.parent.mkdir()
@@ -59,8 +67,9 @@ class Archive:
             archive.writestr("tools/__init__.py", f"FAIL = {fail}\n")
             archive.writestr("tools/say.py", SAY)
             archive.writestr("tools/words.py", WORDS.format(word))
-        words = [sys.executable, "-c", PROGRAM, str(path), str(self.folder) if kept else ""]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | settings
+        words = [sys.executable, "-c", PROGRAM, str(path), str(self.folder) if kept else "", before]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment |= settings or {}
         # a umask by which a group could write what is made
         done = subprocess.run(words, env=environment, capture_output=True, text=True, umask=0o002, check=False)
         assert (done.returncode != 0) == fail, done.stderr
@@ -124,15 +133,36 @@ def test_an_error_names_the_line_in_this_archive(archive: Archive) -> None:
     assert archive.run(fail=True) == archive.run(fail=True, kept=False)
 
 
-def test_where_others_may_write_nothing_is_used(archive: Archive) -> None:
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+def test_where_others_may_write_nothing_is_used(archive: Archive, mode: int) -> None:
     for path in archive.folder.iterdir():
         path.unlink()
-    archive.folder.chmod(0o770)
+    archive.folder.chmod(mode)
     assert archive.run() == "one"
     assert archive.files() == {}
     archive.folder.chmod(0o755)
     archive.run()
     assert len(archive.files()) == 3
+
+
+def test_a_link_in_its_place_is_not_followed(archive: Archive) -> None:
+    first, elsewhere = archive.files(), archive.folder.with_name("elsewhere")
+    archive.folder.rename(elsewhere)
+    archive.folder.symlink_to(elsewhere)
+    assert archive.run("two") == "two"
+    assert archive.files() == first
+
+
+def test_a_python_that_does_it_in_another_way_compiles(archive: Archive) -> None:
+    for path in archive.folder.iterdir():
+        path.unlink()
+    assert (
+        archive.run(
+            before="del flaskhost_kept_bytecode.SourceLoader.path_mtime, flaskhost_kept_bytecode.SourceLoader.get_code"
+        )
+        == "one"
+    )
+    assert archive.files() == {}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
@@ -143,9 +173,10 @@ def test_where_it_is_somebody_elses_nothing_is_used(archive: Archive) -> None:
     assert archive.files() == first
 
 
-def test_where_python_writes_none_nothing_is_made(archive: Archive) -> None:
+@pytest.mark.parametrize("settings", [{"PYTHONDONTWRITEBYTECODE": "1"}, {"PYTHONPYCACHEPREFIX": "/tmp/some/where"}])
+def test_where_python_is_told_otherwise_nothing_is_made(archive: Archive, settings: dict[str, str]) -> None:
     shutil.rmtree(archive.folder)
-    assert archive.run(PYTHONDONTWRITEBYTECODE="1") == "one"
+    assert archive.run(settings=settings) == "one"
     assert not archive.folder.exists()
 
 
@@ -153,5 +184,4 @@ def test_what_cannot_be_written_costs_nothing(archive: Archive) -> None:
     for path in archive.folder.iterdir():
         path.unlink()
         path.mkdir()
-    assert archive.run("ten") == "ten"
-    assert all(path.is_dir() for path in archive.folder.iterdir()), "nothing half-written is left"
+    assert [archive.run(word) for word in ("ten", "one")] == ["ten", "one"]

@@ -24,7 +24,8 @@ except ImportError:
     pass
 
 module = AnsibleModule(argument_spec={})
-module.exit_json(msg="one " + WORD)
+import sys
+module.exit_json(msg="one " + WORD, begins="flaskhost_kept_bytecode" in sys.modules)
 """
 PLAY = """
 - hosts: all
@@ -36,6 +37,12 @@ PLAY = """
     - name: Tell
       ansible.builtin.debug:
         var: said.msg
+    - name: Say it again
+      acme.tools.say:
+      register: again
+    - name: Tell about the second time
+      ansible.builtin.debug:
+        var: again.begins
 """
 SETTINGS = f"""
 [defaults]
@@ -50,6 +57,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.kept = folder / ".ansible/flaskhost/modules"
         self.tools = folder / "ansible_collections/acme/tools/plugins"
+        self.second_keeps = False
         self._folder = folder
 
     def make(self) -> None:
@@ -80,18 +88,22 @@ class Place:
             cwd=self._folder, env=environment, umask=0o002, capture_output=True, text=True, check=True,
         )  # fmt: skip
         said = [line for line in done.stdout.splitlines() if '"said.msg":' in line][-1].split('"')[3]
+        self.second_keeps = '"again.begins": true' in done.stdout
         used, made = ("ANSIBALLZ: using cached module" in done.stdout, "ANSIBALLZ: Creating module" in done.stdout)
         assert used or made
         return said, not made, " ".join(done.stderr.split())
 
     def beginnings(self) -> list[str]:
-        """Whether each module that is kept begins with what keeps its bytecode."""
-        program = "import sys; sys.path.insert(0, sys.argv[1]); import ansible; print('flaskhost_kept_bytecode' in sys.modules)"
+        """What each module that is kept has keep its bytecode before it does anything else."""
+        program = "import sys; sys.path.insert(0, sys.argv[1]); import flaskhost_kept_bytecode as kept; kept.begin = print; import ansible"
         said = []
-        for number, path in enumerate(self.kept.glob("*/ansible_collections.acme*")):
+        for number, path in enumerate(sorted(self.kept.glob("*/ansible_collections.acme*"))):
             archive = self._folder / f"{number}.zip"
             archive.write_bytes(b64decode(pickle.loads(path.read_bytes()).zip_data))
-            said.append(subprocess.check_output([sys.executable, "-IB", "-c", program, archive], text=True).strip())
+            done = subprocess.run(
+                [sys.executable, "-I", "-c", program, archive], capture_output=True, text=True, check=False
+            )
+            said.append(done.stdout.strip().replace(str(archive), "itself") or done.stderr.splitlines()[-1])
         return sorted(said)
 
     def packed(self) -> list[str]:
@@ -144,6 +156,18 @@ def test_module_utils_of_ones_own_count(place: Place) -> None:
     assert place.run()[1:] == (True, "")
 
 
+def test_what_cannot_be_kept_is_said_once(place: Place) -> None:
+    (index,) = place.kept.glob("*/index.json")
+    index.rename(index.with_name("former.json"))
+    index.mkdir()
+    _said, used, warned = place.run()
+    assert not used
+    assert warned.count("packed_modules: nothing is kept for the next run: ") == 1
+    index.rmdir()
+    assert place.run()[1:] == (False, "")
+    assert place.run()[1:] == (True, "")
+
+
 def test_a_directory_where_others_may_write_is_not_used(place: Place, tmp_path: Path) -> None:
     place.kept.chmod(0o770)
     _said, used, warned = place.run()
@@ -170,6 +194,10 @@ def test_versions_that_nobody_uses_any_longer_go(place: Place) -> None:
 
 
 def test_a_packed_module_keeps_its_bytecode_unless_that_is_turned_off(place: Place) -> None:
-    assert place.beginnings() == ["True"]
+    assert place.beginnings() == ["itself"]
+    place.change("modules", "say", "one ", "two ")
+    assert place.run()[1:] == (False, "")
+    assert place.second_keeps, "also in the run that has packed it"
     assert place.run(FLASKHOST_KEPT_BYTECODE="false")[1:] == (False, "")
-    assert place.beginnings() == ["False", "True"]
+    assert not place.second_keeps
+    assert place.beginnings() == ["ModuleNotFoundError: No module named 'flaskhost_kept_bytecode'", "itself"]
