@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -55,9 +56,15 @@ def live():
 
 
 def groups():
-    """Groups of the app that supervisord runs or remembers."""
-    shown = subprocess.run(["supervisorctl", "status"], capture_output=True, text=True, check=False).stdout
-    found = {line.split()[0].split(":")[0] for line in shown.splitlines() if line.strip()}
+    """Groups of the app that supervisord runs or remembers; by its own protocol, since supervisorctl takes 0.3 s to start."""
+    question = "<methodCall><methodName>supervisor.getAllProcessInfo</methodName></methodCall>"
+    head = f"POST /RPC2 HTTP/1.0\r\nContent-Type: text/xml\r\nContent-Length: {len(question)}\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect("/run/supervisor.sock")
+        connection.sendall((head + question).encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    assert "</methodResponse>" in answer, answer
+    found = set(re.findall(r"<name>group</name>\s*<value><string>([^<]*)", answer))
     return sorted(group for group in found if group.split("@")[0] == APP)
 
 
@@ -83,14 +90,17 @@ def former_nginx():
     return found
 
 
-def leftovers(now):
-    """In words, whatever is there that no deploy should leave."""
+def leftovers(now, running):
+    """In words, whatever is there that no deploy should leave.
+
+    :param running: the groups of the app.
+    """
     found = [
         f"{CONF_D}/{name}"
         for name in names(CONF_D)
         if name.split("@")[0] == APP and name not in (f"{APP}@{now}.conf", f"{APP}@{now}+workers.conf")
     ]
-    found += [f"group {group}" for group in groups() if group not in (f"{APP}@{now}", f"{APP}@{now}+workers")]
+    found += [f"group {group}" for group in running if group not in (f"{APP}@{now}", f"{APP}@{now}+workers")]
     found += processes(now)
     found += [f"{RUN}/{name}" for name in names(RUN) if name != f"{now}.sock"]
     releases = names(f"{ROOT}/releases")
@@ -125,8 +135,8 @@ def leftovers(now):
 
 def main():
     """Print it."""
-    now = live()
-    told = {"live": now, "releases": names(f"{ROOT}/releases"), "groups": groups(), "leftovers": leftovers(now)}
+    now, running = live(), groups()
+    told = {"live": now, "releases": names(f"{ROOT}/releases"), "groups": running, "leftovers": leftovers(now, running)}
     du = subprocess.run(["du", "-sk", ROOT], capture_output=True, text=True, check=False).stdout
     told |= {
         "record": record(now),
