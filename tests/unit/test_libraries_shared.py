@@ -65,7 +65,8 @@ def asked(tmp_path: Path, python: Path) -> Iterator[Callable[[str], dict[str, An
         ]
         started.append(
             subprocess.Popen(
-                [*words, "--workers=2", "teller:app"],
+                # a worker that is told to end before it listens to signals is waited for so long
+                [*words, "--graceful-timeout=2", "--workers=2", "teller:app"],
                 cwd=tmp_path,
                 env={**os.environ, "RELEASE_ID": "one", "PYTHONPATH": ""},
                 stdout=subprocess.DEVNULL,
