@@ -68,7 +68,7 @@ class Importer(zipimporter, SourceLoader):
         kept = self._kept(path)
         # by one name, so that nothing gathers where processes are killed. Of two at a time, each writes the same, or the checksum tells
         with contextlib.suppress(OSError):
-            with open(f"{kept}.new", "wb") as file:
+            with open(f"{kept}.new", "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
                 file.write(_checksum(data) + data)
             os.replace(f"{kept}.new", kept)
 

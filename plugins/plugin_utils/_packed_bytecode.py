@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pickle
 import zipfile
@@ -32,7 +33,13 @@ VERSION = _PROGRAM + Path(__file__).read_bytes()
 
 
 def keeping_bytecode(content: bytes) -> bytes:
-    """A module as Ansible packs it, with the host's side of this in it, which it begins with."""
+    """A module as Ansible packs it, with the host's side of this in it, which it begins with; as it was where that is not possible."""
+    with contextlib.suppress(KeyError, TypeError):
+        return _with_addition(content)
+    return content
+
+
+def _with_addition(content: bytes) -> bytes:
     module = pickle.loads(content)
     made = BytesIO()
     with zipfile.ZipFile(BytesIO(b64decode(module.zip_data))) as packed, zipfile.ZipFile(made, "w") as archive:

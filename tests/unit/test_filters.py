@@ -30,6 +30,8 @@ FILTERS = (
     "app_mistakes",
     "canary_share",
     "databases",
+    "database_hosts",
+    "database_primary",
     "database_servers",
     "canary_share_here",
     "choose_apps",

@@ -70,8 +70,10 @@ class Archive:
         words = [sys.executable, "-c", PROGRAM, str(path), str(self.folder) if kept else "", before]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         environment |= settings or {}
-        # a umask by which a group could write what is made
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, umask=0o002, check=False)
+        # a umask by which others could write what is made
+        done = subprocess.run(
+            words, cwd=self._place, env=environment, capture_output=True, text=True, umask=0, check=False
+        )
         assert (done.returncode != 0) == fail, done.stderr
         return done.stderr.replace(str(path), "ARCHIVE") if fail else done.stdout.strip()
 
@@ -99,6 +101,7 @@ def test_each_file_is_compiled_once(archive: Archive) -> None:
     first = archive.files()
     assert set(first) == {"tools.__init__", "tools.say", "tools.words"}
     assert archive.folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in archive.folder.iterdir()} == {0o600}
     assert archive.run() == "one"
     assert archive.files() == first
     # that it is used: the bytecode of another source, said to be of this one
@@ -173,7 +176,7 @@ def test_where_it_is_somebody_elses_nothing_is_used(archive: Archive) -> None:
     assert archive.files() == first
 
 
-@pytest.mark.parametrize("settings", [{"PYTHONDONTWRITEBYTECODE": "1"}, {"PYTHONPYCACHEPREFIX": "/tmp/some/where"}])
+@pytest.mark.parametrize("settings", [{"PYTHONDONTWRITEBYTECODE": "1"}, {"PYTHONPYCACHEPREFIX": "elsewhere"}])
 def test_where_python_is_told_otherwise_nothing_is_made(archive: Archive, settings: dict[str, str]) -> None:
     shutil.rmtree(archive.folder)
     assert archive.run(settings=settings) == "one"
