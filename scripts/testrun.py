@@ -6,14 +6,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import re
+import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import testreport
 from boxlib import boxes, daemon
 from boxlib.image import Recipe, ensure
 from boxlib.system import ROOT, Problem, say
@@ -28,9 +31,6 @@ MINUTES = 60
 _LONG = ("public", "trial", "options", "replica", "fleet", "default")
 # run by name only: under emulation it takes as long as half of all others
 _APART = ("arm",)
-COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
 
 _GUESTBOOK = [
     *("uv", "run", "--quiet", "--isolated", "--no-project", "--with", "pytest"),
@@ -40,7 +40,7 @@ _GUESTBOOK = [
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One command of the suite; `counts` if its log has pytest's summary and nothing else to count."""
+    """One command of the suite; `counts` if it is pytest's and there is nothing else to count."""
 
     name: str
     command: tuple[str, ...]
@@ -79,24 +79,6 @@ def parts() -> list[Part]:
     ]
 
 
-def counted(log: str) -> tuple[int, int]:
-    """Tests passed and failed, summed over pytest's summary lines ("3 failed, 12 passed in 1.2s") of a log."""
-    passed = failed = 0
-    for line in COLOUR.sub("", log).splitlines():
-        if re.search(r"\bin \d+\.\d+s\b", line):
-            for number, kind in COUNT.findall(line):
-                passed, failed = (passed + int(number), failed) if kind == "passed" else (passed, failed + int(number))
-    return passed, failed
-
-
-def causes(log: str) -> list[str]:
-    """What pytest's short summaries of a log say failed: `FAILED FILE::TEST - reason`, or `ERROR ...`.
-
-    In the log of a scenario they are elements of a list, and folded.
-    """
-    return re.findall(r"^(?: *- '?)?((?:FAILED|ERROR) \S+::.*?)'?$", COLOUR.sub("", log), re.MULTILINE)
-
-
 class Suite:
     """The running parts; ends them all when it is interrupted."""
 
@@ -107,13 +89,14 @@ class Suite:
     def run(self, part: Part) -> Result:
         """Run one part to its end."""
         began = time.monotonic()
-        log = LOGS / f"{part.name}.log"
+        log, report = LOGS / f"{part.name}.log", LOGS / f"{part.name}.xml"
         if self._stopped:
             return Result(part, 0, 1, 0)
         say(f"{part.name}: starts (build/logs/{part.name}.log)")
+        report.unlink(missing_ok=True)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                part.command, cwd=ROOT, env=_environment(part), stdin=subprocess.DEVNULL, stdout=output,
+                part.command, cwd=ROOT, env=_environment(part, report), stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self._running.add(process)
@@ -124,8 +107,8 @@ class Suite:
             code = 124
         finally:
             self._running.discard(process)
-        text = log.read_text(errors="replace")
-        passed, failed = counted(text)
+        said = testreport.read(report)
+        passed, failed = said.passed, said.failed
         if not part.counts and not code:
             passed += 1  # the scenario itself: it converged, was idempotent, verified
         if code and not failed:
@@ -133,8 +116,8 @@ class Suite:
         seconds = time.monotonic() - began
         say(f"{part.name}: {'ok' if not failed else f'FAILED (exit code {code})'}, {seconds:.0f} s")
         if failed:
-            say("\n".join(f"    {line}" for line in text.splitlines()[-60:]))
-        return Result(part, passed, failed, seconds, tuple(causes(text)) if failed else ())
+            say("\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-60:]))
+        return Result(part, passed, failed, seconds, said.causes)
 
     def stop(self) -> None:
         """End what runs, start nothing more."""
@@ -143,12 +126,13 @@ class Suite:
             _end(process)
 
 
-def _environment(part: Part) -> dict[str, str]:
+def _environment(part: Part, report: Path) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return environment | {
         "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}",
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
         "MOLECULE_EPHEMERAL_DIRECTORY": str(ROOT / ".ansible" / "molecule" / part.name),
+        "PYTEST_ADDOPTS": f"{environment.get('PYTEST_ADDOPTS', '')} --junit-xml={shlex.quote(str(report))}",
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
         "ANSIBLE_NOCOLOR": "1",
@@ -216,7 +200,7 @@ def main(names: list[str]) -> int:
         )
         # beside the numbers, for whoever gets to see only the end of this
         for cause in result.causes:
-            print(f"    {cause[:300]}")
+            print(textwrap.indent(cause, "    "))
     failed = sum(result.failed for result in results)
     print(f"{sum(result.passed for result in results)} passed, {failed} failed", flush=True)
     return int(failed > 0)

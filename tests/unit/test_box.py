@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pure parts of scripts/box: names, subnets, addresses, host keys; and the counting of scripts/test."""
+"""The pure parts of scripts/box: names, subnets, addresses, host keys; and which parts scripts/test has."""
 
 from __future__ import annotations
 
@@ -157,35 +157,6 @@ def test_a_process_is_known_by_number_name_and_birth() -> None:
     assert not daemon.is_process(pid, "dockerd")
     assert not daemon.is_process(pid, name, born="1")
     assert not daemon.is_process(0, name)
-
-
-@pytest.mark.parametrize(
-    ("log", "numbers"),
-    [
-        ("12 passed in 0.31s\n", (12, 0)),
-        ("\x1b[31m=== 3 failed, 12 passed, 1 skipped, 2 errors in 1.20s ===\x1b[0m\n", (12, 5)),
-        ("    - 4 passed in 2.00s\nlater\n6 passed in 1.00s (0:01:00)\n", (10, 0)),
-        ("he said 12 passed and 1 failed\n", (0, 0)),
-    ],
-)
-def test_tests_are_counted_by_pytests_summaries(log: str, numbers: tuple[int, int]) -> None:
-    assert testrun.counted(log) == numbers
-
-
-def test_causes_are_what_pytests_short_summaries_name() -> None:
-    log = (
-        "ERROR    in a log line\n"
-        "\x1b[31mFAILED\x1b[0m test_edge.py::test_a[ansible://a] - assert 1 == 2\n"
-        "ERROR test_b.py::test_b - OSError: no\n"
-        "    - 'FAILED molecule/a/tests/test_c.py::test_long_name\n"
-        "        - AssertionError: no'\n"
-        "1 failed, 1 error in 2.00s\n"
-    )
-    assert testrun.causes(log) == [
-        "FAILED test_edge.py::test_a[ansible://a] - assert 1 == 2",
-        "ERROR test_b.py::test_b - OSError: no",
-        "FAILED molecule/a/tests/test_c.py::test_long_name",
-    ]
 
 
 def test_the_suite_has_a_part_per_scenario_and_the_quick_ones_last() -> None:
