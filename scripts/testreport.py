@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from pathlib import Path
 
-# of each failure, lines from its begin and from its end: the assertion, and the last words of what it ran
+# failures of one part that are told with their reasons; of the others the name alone
+_TOLD = 5
+# of each, lines from its begin and from its end: the assertion, and the last words of what it ran
 _FIRST, _LAST = 8, 8
 # characters
 _WIDTH = 300
@@ -16,39 +18,49 @@ _WIDTH = 300
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What pytest said at its end; `causes` has a block of lines for each failure."""
+    """What pytest said at its end.
+
+    :ivar passed: tests that passed, in all their phases.
+    :ivar failed: failures and errors; a test may have one of each.
+    :ivar causes: a block of lines for each of those.
+    """
 
     passed: int = 0
     failed: int = 0
     causes: tuple[str, ...] = ()
 
 
-def read(path: Path) -> Report:
-    """The report that a run of pytest left; an empty one if it left none, or was ended while it wrote it."""
+def read(path: Path) -> Report | None:
+    """The report that a run of pytest left; nothing if it left none, or was ended while it wrote it."""
     try:
-        suites = list(ElementTree.parse(path).getroot().iter("testsuite"))
+        cases = list(ElementTree.parse(path).getroot().iter("testcase"))
     except (OSError, ElementTree.ParseError):
-        return Report()
-    tests, failures, errors, skipped = (
-        sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "failures", "errors", "skipped")
-    )
-    return Report(tests - failures - errors - skipped, failures + errors, tuple(_causes(suites)))
+        return None
+    # the sums that the file has as well leave out tests that fail twice
+    passed = sum(not any(case.find(kind) is not None for kind in ("failure", "error", "skipped")) for case in cases)
+    failures = [(case, found) for case in cases for kind in ("failure", "error") for found in case.iterfind(kind)]
+    told = [_cause(case, found, with_reason=number < _TOLD) for number, (case, found) in enumerate(failures)]
+    return Report(passed, len(failures), tuple(told))
 
 
-def _causes(suites: list[ElementTree.Element]) -> Iterator[str]:
-    for suite in suites:
-        for case in suite.iter("testcase"):
-            for kind in ("failure", "error"):
-                for found in case.iterfind(kind):
-                    name = f"{case.get('classname', '')}::{case.get('name', '')}".removeprefix("::")
-                    yield "\n".join([f"{'FAILED' if kind == 'failure' else 'ERROR'} {name}", *_essence(found)])
+def _cause(case: ElementTree.Element, found: ElementTree.Element, *, with_reason: bool) -> str:
+    name = f"{case.get('classname', '')}::{case.get('name', '')}".removeprefix("::")
+    lines = [f"{'FAILED' if found.tag == 'failure' else 'ERROR'} {name}"]
+    if with_reason:
+        lines += [f"  {line[:_WIDTH]}" for line in _reason(found)]
+    return "\n".join(lines)
 
 
-def _essence(found: ElementTree.Element) -> list[str]:
-    """What went wrong and where: pytest marks the first with an E, and has the second at the end."""
-    lines = [line.rstrip() for line in (found.text or "").splitlines() if line.strip()]
-    said = [line[1:].strip() for line in lines if line.startswith("E ")] or [found.get("message", "")]
-    if len(said) > _FIRST + _LAST:
-        said[_FIRST:-_LAST] = [f"... {len(said) - _FIRST - _LAST} more lines"]
-    where = lines[-1:]
-    return [f"  {line[:_WIDTH]}" for line in said + where]
+def _reason(found: ElementTree.Element) -> list[str]:
+    """What went wrong, which pytest marks with an E, and where that was, which is the last place it names."""
+    lines = (found.text or "").splitlines()
+    said = [line[1:].strip() for line in lines if line.startswith("E ")] or found.get("message", "").splitlines()
+    said = [line for line in said if line]
+    where = [line for line in lines if re.match(r"\S+:\d+: ", line)][-1:]
+    return last_words(said, _FIRST, _LAST) + where
+
+
+def last_words(lines: list[str], first: int, last: int) -> list[str]:
+    """The begin and the end of what is too long to be told."""
+    left_out = len(lines) - first - last
+    return [*lines[:first], f"... {left_out} more lines", *lines[-last:]] if left_out > 1 else lines

@@ -27,6 +27,10 @@ LOGS = ROOT / "build" / "logs"
 AT_A_TIME = 2
 # of one part; the longest takes 25 on a quiet machine of two cores, and twice that on a busy one
 MINUTES = 60
+# exit code of a part that took longer, as timeout(1) has it
+TIMEOUT = 124
+# of a part's log, where no test says why it failed
+_LAST_LINES = 15
 # what takes longest begins first, so that nothing long is left alone in the end
 _LONG = ("public", "trial", "options", "replica", "fleet", "default")
 # run by name only: under emulation it takes as long as half of all others
@@ -40,12 +44,17 @@ _GUESTBOOK = [
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One command of the suite; `counts` if it is pytest's and there is nothing else to count."""
+    """One command of the suite.
+
+    :ivar counts: it is pytest itself; else what is around its tests counts as one more.
+    :ivar tests: pytest is run by it, and leaves a report.
+    """
 
     name: str
     command: tuple[str, ...]
     needs_boxes: bool = False
     counts: bool = False
+    tests: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +84,21 @@ def parts() -> list[Part]:
         Part("unit", ("pytest", "-q", *folders), counts=True),
         # the example has requirements of its own, so it gets an environment of its own
         Part("guestbook", (*_GUESTBOOK, "pytest", "-q", "examples/guestbook/tests"), counts=True),
-        Part("lint", ("make", "lint")),
+        Part("lint", ("make", "lint"), tests=False),
     ]
+
+
+def outcome(part: Part, code: int, seconds: float, report: testreport.Report | None, log: list[str]) -> Result:
+    """What a part that has ended with an exit code counts for, and why if it failed."""
+    said = report or testreport.Report()
+    # the scenario itself: it converged, was idempotent, verified
+    passed = said.passed + (not part.counts and not code)
+    failed, causes = said.failed, said.causes
+    if not failed and (code or (part.tests and report is None)):
+        why = f"ended with exit code {code}" if code else "pytest left no report of what it tested"
+        end = [f"  {line}" for line in testreport.last_words(log, 0, _LAST_LINES)]
+        failed, causes = 1, ("\n".join([f"{why}{f', after {MINUTES} minutes' * (code == TIMEOUT)}", *end]),)
+    return Result(part, passed, failed, seconds, causes)
 
 
 class Suite:
@@ -104,20 +126,15 @@ class Suite:
             code = process.wait(timeout=MINUTES * 60)
         except subprocess.TimeoutExpired:
             _end(process)
-            code = 124
+            code = TIMEOUT
         finally:
             self._running.discard(process)
-        said = testreport.read(report)
-        passed, failed = said.passed, said.failed
-        if not part.counts and not code:
-            passed += 1  # the scenario itself: it converged, was idempotent, verified
-        if code and not failed:
-            failed = 1
-        seconds = time.monotonic() - began
-        say(f"{part.name}: {'ok' if not failed else f'FAILED (exit code {code})'}, {seconds:.0f} s")
-        if failed:
-            say("\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-60:]))
-        return Result(part, passed, failed, seconds, said.causes)
+        lines = log.read_text(errors="replace").splitlines()
+        result = outcome(part, code, time.monotonic() - began, testreport.read(report), lines)
+        say(f"{part.name}: {'ok' if not result.failed else f'FAILED (exit code {code})'}, {result.seconds:.0f} s")
+        if result.failed:
+            say("\n".join(f"    {line}" for line in lines[-60:]))
+        return result
 
     def stop(self) -> None:
         """End what runs, start nothing more."""
@@ -135,6 +152,7 @@ def _environment(part: Part, report: Path) -> dict[str, str]:
         "PYTEST_ADDOPTS": f"{environment.get('PYTEST_ADDOPTS', '')} --junit-xml={shlex.quote(str(report))}",
         "PYTHONUNBUFFERED": "1",
         "NO_COLOR": "1",
+        "PY_COLORS": "0",
         "ANSIBLE_NOCOLOR": "1",
     }
 
