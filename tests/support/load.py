@@ -17,23 +17,37 @@ RELEASE_HEADER = "X-Flaskhost-Release"
 
 @dataclass
 class Report:
-    """What the load saw. Times are seconds since its start."""
+    """What the load saw. Times are seconds since its start, which ``began`` is in seconds of the monotonic clock."""
 
     sent: int = 0
     failed: list[str] = field(default_factory=list)
     failed_at: list[float] = field(default_factory=list)  # when those began
     answered: list[tuple[float, str]] = field(default_factory=list)  # when, which release
+    began: float = 0.0
+
+    @property
+    def gaps(self) -> list[tuple[float, float]]:
+        """Begin and end of each time between two answers."""
+        return list(itertools.pairwise(sorted(when for when, _release in self.answered)))
 
     @property
     def longest_gap(self) -> float:
         """Longest time in which no answer came."""
-        times = sorted(when for when, _release in self.answered)
-        return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
+        return max((end - begin for begin, end in self.gaps), default=0.0)
+
+    def gap_of_its_own(self, other: Report) -> float:
+        """Longest time in which no answer came, less that in which none came to another load either at that time."""
+        shift = other.began - self.began
+        theirs = [(begin + shift, end + shift) for begin, end in other.gaps]
+
+        def shared(begin: float, end: float) -> float:
+            return max((min(end, until) - max(begin, since) for since, until in theirs), default=0.0)
+
+        return max((end - begin - max(0.0, shared(begin, end)) for begin, end in self.gaps), default=0.0)
 
     def outage(self, since: float) -> tuple[float, float]:
         """Begin and end of the longest time without an answer, from some moment on."""
-        times = sorted(when for when, _release in self.answered)
-        gaps = [(later - earlier, earlier, later) for earlier, later in itertools.pairwise(times) if later > since]
+        gaps = [(end - begin, begin, end) for begin, end in self.gaps if end > since]
         return max(gaps)[1:] if gaps else (since, float("inf"))
 
     @property
@@ -92,7 +106,7 @@ class SteadyLoad:
         ]
 
     def __enter__(self) -> SteadyLoad:
-        self._start = time.monotonic()
+        self._start = self.report.began = time.monotonic()
         for thread in self._threads:
             thread.start()
         return self

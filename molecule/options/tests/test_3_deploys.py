@@ -26,7 +26,7 @@ def style(address: str, site: str) -> str:
 
 
 def under_load(address: str, site: str, action: Callable[[], Run]) -> SteadyLoad:
-    """What visitors of an app saw while something was done to it; those of the app next door saw nothing of it."""
+    """What visitors of an app saw while something was done to it; nobody was lost, nor was one of the app next door."""
     next_door = {"blog.test": "blog2.test", "blog2.test": "blog.test"}[site]
     with SteadyLoad(address, host=site, rate=20) as load, SteadyLoad(address, host=next_door, rate=20) as beside:
         time.sleep(1)
@@ -35,9 +35,9 @@ def under_load(address: str, site: str, action: Callable[[], Run]) -> SteadyLoad
     both = f"{site}: {load.report}\n{next_door}: {beside.report}"
     assert load.report.failed == beside.report.failed == [], both
     assert len(beside.report.releases) == 1, both
-    # where the machine itself stood still, the app next door has the same gap
-    assert load.report.longest_gap - beside.report.longest_gap < 1, both
-    assert beside.report.longest_gap < 3, both
+    # where the machine itself stood still, the app next door did so at the same time
+    assert load.report.gap_of_its_own(beside.report) < 1, both
+    assert max(load.report.longest_gap, beside.report.longest_gap) < 3, both
     return load
 
 
